@@ -1,0 +1,261 @@
+/* api.c: the table of offered APIs; decoding, dispatch, answering. */
+#include "brokerd/api/api.h"
+
+#include "brokerd/api/api_priv.h"
+#include "common/base/check.h"
+#include "common/base/mem.h"
+
+/* Within what Kafka 3.9 offers (common/wire/api.h). Produce is listed from 0 although magic 0/1 is refused: older librdkafka looks for an overlap
+ * with its feature table and would lose compression otherwise (KAFKA-18659). */
+const struct api_row api_rows[] = {
+	{KP_API_PRODUCE, 0, 11, api_do_produce},
+	{KP_API_FETCH, 0, 17, api_do_fetch},
+	{KP_API_LIST_OFFSETS, 0, 9, api_do_list_offsets},
+	{KP_API_METADATA, 0, 12, api_do_metadata},
+	{KP_API_API_VERSIONS, 0, 4, api_do_api_versions},
+	{KP_API_CREATE_TOPICS, 0, 7, api_do_create_topics},
+	{KP_API_DELETE_TOPICS, 0, 6, api_do_delete_topics},
+	{KP_API_INIT_PRODUCER_ID, 0, 5, api_do_init_producer_id},
+	{KP_API_OFFSET_FOR_LEADER_EPOCH, 0, 4, api_do_offset_for_leader_epoch},
+	{KP_API_DESCRIBE_CONFIGS, 0, 4, api_do_describe_configs},
+	{KP_API_LIST_PARTITION_REASSIGNMENTS, 0, 0, api_do_list_partition_reassignments},
+	{KP_API_DESCRIBE_CLUSTER, 0, 1, api_do_describe_cluster},
+};
+const uint32_t api_row_count = ARRAY_LEN(api_rows);
+
+static const struct api_row *row_find(int16_t key)
+{
+	for (uint32_t i = 0; i < api_row_count; i++)
+		if (api_rows[i].key == key)
+			return &api_rows[i];
+	return NULL;
+}
+
+struct api *api_new(const struct api_init *init)
+{
+	struct api *a = MEM_NEW(struct api);
+	a->env = init->env;
+	a->loop = init->loop;
+	a->idx = init->idx;
+	a->shard_count = init->shard_count;
+	a->shards = init->shards;
+	a->fetch = init->fetch;
+	a->config = init->config;
+	a->services = init->services;
+	a->image = image_empty();
+	list_init(&a->pid_waiting);
+	list_init(&a->creating);
+	return a;
+}
+
+void api_set_image(struct api *a, struct image *im)
+{
+	image_unref(a->image);
+	a->image = im;
+}
+
+uint32_t api_stats(const struct api *a, struct api_stats_row *out, uint32_t cap)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < api_row_count && n < cap; i++)
+		out[n++] = (struct api_stats_row){wire_api_find(api_rows[i].key)->name, a->counts[api_rows[i].key]};
+	return n;
+}
+
+static void call_end(struct api_call *c)
+{
+	image_unref(c->image);
+	c->image = NULL;
+}
+
+void api_reply(struct api_call *c, const void *response)
+{
+	struct chain out;
+	chain_init(&out);
+	wire_response_encode(c->wire, c->version, c->r->correlation_id, response, &out);
+	call_end(c);
+	net_answer(c->r, &out);
+}
+
+void api_reply_body(struct api_call *c, const uint8_t *body, size_t len)
+{
+	struct chain out;
+	uint8_t head[9];
+	size_t head_len = wire_response_header_version(c->wire, c->version) ? 5 : 4;
+	chain_init(&out);
+	be32_put(head, (uint32_t)(head_len + len));
+	be32_put(head + 4, (uint32_t)c->r->correlation_id);
+	head[8] = 0; /* no tags */
+	chain_add_copy(&out, head, 4 + head_len);
+	chain_add_copy(&out, body, len);
+	call_end(c);
+	net_answer(c->r, &out);
+}
+
+void api_close(struct api_call *c)
+{
+	call_end(c);
+	net_answer_close(c->r);
+}
+
+void api_silent(struct api_call *c)
+{
+	call_end(c);
+	net_answer_none(c->r);
+}
+
+uint32_t api_owner(const struct api *a, const struct image_topic *t, int32_t partition)
+{
+	return partition_owner(a->env->hash_seed, &t->id, slice_str(t->name), partition, a->shard_count);
+}
+
+const struct image_topic *api_topic(struct api_call *c, struct slice name, const struct uuid *id, bool by_id, int16_t *ret_error)
+{
+	const struct image_topic *t = by_id ? image_find_topic_id(c->image, id) : image_find_topic(c->image, name);
+	*ret_error = t ? KERR_NONE : by_id ? KERR_UNKNOWN_TOPIC_ID : KERR_UNKNOWN_TOPIC_OR_PARTITION;
+	return t;
+}
+
+int16_t api_error_of_log(int err)
+{
+	switch (err) {
+	case 0: return KERR_NONE;
+	case LOG_ERR_TOO_LARGE: return KERR_MESSAGE_TOO_LARGE;
+	case LOG_ERR_OVER_SEGMENT: return KERR_RECORD_LIST_TOO_LARGE;
+	case LOG_ERR_BAD_CRC:
+	case ERR_CORRUPT: return KERR_CORRUPT_MESSAGE;
+	case LOG_ERR_INVALID_RECORD: return KERR_INVALID_RECORD;
+	case LOG_ERR_BAD_TIMESTAMP: return KERR_INVALID_TIMESTAMP;
+	case LOG_ERR_BAD_MAGIC:
+	case LOG_ERR_OLD_FORMAT: return KERR_UNSUPPORTED_FOR_MESSAGE_FORMAT;
+	case LOG_ERR_BAD_CODEC: return KERR_UNSUPPORTED_COMPRESSION_TYPE;
+	case LOG_ERR_OUT_OF_ORDER_SEQUENCE: return KERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+	case LOG_ERR_STALE_PRODUCER_EPOCH: return KERR_INVALID_PRODUCER_EPOCH;
+	case LOG_ERR_TXN_STATE: return KERR_INVALID_TXN_STATE;
+	case LOG_ERR_COORDINATOR_FENCED: return KERR_TRANSACTION_COORDINATOR_FENCED;
+	case LOG_ERR_OFFSET_OUT_OF_RANGE: return KERR_OFFSET_OUT_OF_RANGE;
+	case LOG_ERR_OFFLINE:
+	case ERR_IO:
+	case ERR_NOSPACE: return KERR_KAFKA_STORAGE_ERROR;
+	default: return KERR_UNKNOWN_SERVER_ERROR;
+	}
+}
+
+const struct image_endpoint *api_leader_endpoint(struct api_call *c, int32_t leader_id, const struct image_broker **ret_broker)
+{
+	const struct image_broker *b = image_find_broker(c->image, leader_id);
+	const struct image_endpoint *e = b && b->available ? image_broker_endpoint(b, c->r->listener) : NULL;
+	*ret_broker = b;
+	return e;
+}
+
+/* ---- requests for the controller ---- */
+
+struct forward_state {
+	struct ask_forward f;
+	struct api_call *c;
+	void (*done)(struct api_call *c, int16_t error, const uint8_t *body, size_t len);
+};
+
+static void forward_back(struct msg *m)
+{
+	struct ask_forward *f = CONTAINER_OF(m, struct ask_forward, msg);
+	f->done(f);
+}
+
+static void forward_done(struct ask_forward *f)
+{
+	struct forward_state *s = CONTAINER_OF(f, struct forward_state, f);
+	s->done(s->c, f->error, f->response, f->response_len);
+	mem_free(f->response);
+	buf_unref(f->buf);
+	mem_free(s);
+}
+
+/* On the control loop. */
+static void forward_deliver(struct msg *m)
+{
+	struct ask_forward *f = CONTAINER_OF(m, struct ask_forward, msg);
+	struct forward_state *s = CONTAINER_OF(f, struct forward_state, f);
+	const struct ask_services *sv = s->c->api->services;
+	f->msg.deliver = forward_back;
+	sv->forward(sv->ctx, f);
+}
+
+void api_forward_call(struct api_call *c, void (*done)(struct api_call *c, int16_t error, const uint8_t *body, size_t len))
+{
+	struct forward_state *s = MEM_NEW(struct forward_state);
+	s->c = c;
+	s->done = done;
+	s->f.buf = buf_ref(c->r->buf);
+	s->f.request = c->r->frame;
+	s->f.listener = c->r->listener;
+	s->f.done = forward_done;
+	strncpy(s->f.client_host, net_request_peer(c->r), sizeof(s->f.client_host) - 1);
+	s->f.msg.deliver = forward_deliver;
+	loop_post(c->api->services->control, &s->f.msg);
+}
+
+/* ---- dispatch ---- */
+
+static void api_versions_unsupported(struct net_request *r, int32_t correlation_id)
+{
+	/* The one API that answers a version it does not know: in the form of version 0, naming itself, so that clients can step down. */
+	struct kp_api_versions_response resp;
+	struct kp_api_versions_response_api_keys row = {.api_key = KP_API_API_VERSIONS, .min_version = 0, .max_version = 4};
+	struct chain out;
+	kp_api_versions_response_init(&resp);
+	resp.error_code = KERR_UNSUPPORTED_VERSION;
+	resp.api_keys = &row;
+	resp.api_keys_count = 1;
+	chain_init(&out);
+	wire_response_encode(wire_api_find(KP_API_API_VERSIONS), 0, correlation_id, &resp, &out);
+	net_answer(r, &out);
+}
+
+enum net_verdict api_handle(void *ctx, struct net_request *r)
+{
+	struct api *a = ctx;
+	struct wire_request_header h;
+	struct slice in = r->frame;
+	int err = wire_request_header_decode(&in, &h);
+	const struct api_row *row = row_find(h.api_key);
+	if (err == ERR_CORRUPT)
+		return NET_CLOSE;
+	r->api_key = h.api_key;
+	r->api_version = h.api_version;
+	r->correlation_id = h.correlation_id;
+	if (!row || h.api_version < row->min_version || h.api_version > row->max_version || err) {
+		if (h.api_key != KP_API_API_VERSIONS || h.api_version < 0)
+			return NET_CLOSE; /* as Kafka: no answer to what we do not speak */
+		api_versions_unsupported(r, h.correlation_id);
+		return NET_TAKEN;
+	}
+	const struct wire_api *wire = wire_api_find(h.api_key);
+	struct api_call *c = ARENA_NEW(&r->arena, struct api_call);
+	*c = (struct api_call){.api = a, .r = r, .wire = wire, .version = h.api_version, .client_id = h.client_id};
+	c->request = arena_try_alloc(&r->arena, wire->request->size);
+	if (!c->request || wire_decode(wire->request, h.api_version, &in, &r->arena, c->request) || in.len != 0)
+		return NET_CLOSE;
+	if (h.api_key == KP_API_API_VERSIONS && h.api_version >= 3) {
+		/* A follower's connection asks to be served by the loop of its own number (protocol.md I1). */
+		const struct kp_api_versions_request *q = c->request;
+		const char tag[] = "-loop.";
+		int32_t idx = -1;
+		if (slice_eq_str(q->client_software_name, "klamm-broker")) {
+			char *v = arena_strndup(&r->arena, (const char *)q->client_software_version.ptr, q->client_software_version.len);
+			char *at = strstr(v, tag);
+			if (!at || str_to_i32(at + sizeof(tag) - 1, &idx))
+				idx = -1;
+			*net_conn_word(r) = 1;
+		}
+		if (idx >= 0 && (uint32_t)idx % a->shard_count != a->idx) {
+			net_request_set_target(r, (uint32_t)idx % a->shard_count);
+			return NET_MOVE;
+		}
+	}
+	c->image = image_ref(a->image);
+	a->counts[h.api_key]++;
+	row->handle(c);
+	return NET_TAKEN;
+}

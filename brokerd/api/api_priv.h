@@ -1,0 +1,71 @@
+/* api_priv.h: for the files of brokerd/api. */
+#pragma once
+
+#include "brokerd/api/api.h"
+
+struct api_call {
+	struct api *api;
+	struct net_request *r;
+	const struct wire_api *wire;
+	int16_t version;
+	struct slice client_id;
+	struct image *image; /* one reference */
+	void *request;       /* decoded, in r->arena */
+	void *state;         /* the handler's */
+};
+
+#define API_KEY_MAX 80
+struct api {
+	struct env *env;
+	struct loop *loop;
+	uint32_t idx, shard_count;
+	struct shard **shards;
+	struct fetch_home *fetch;
+	const struct broker_config *config;
+	const struct ask_services *services;
+	struct image *image;
+	/* producer ids in hand; waiting InitProducerId calls */
+	int64_t pid_next, pid_end;
+	bool pid_asked;
+	struct list pid_waiting;
+	struct list creating; /* topics whose auto-creation is under way */
+	uint64_t counts[API_KEY_MAX];
+};
+
+struct api_row {
+	int16_t key, min_version, max_version;
+	void (*handle)(struct api_call *c);
+};
+extern const struct api_row api_rows[];
+extern const uint32_t api_row_count;
+
+/* Answers with the message and frees the call. */
+void api_reply(struct api_call *c, const void *response);
+/* Answers with a body that is encoded already (forwarded requests). */
+void api_reply_body(struct api_call *c, const uint8_t *body, size_t len);
+void api_close(struct api_call *c);  /* no answer: the connection ends after the answers before it */
+void api_silent(struct api_call *c); /* acks=0 */
+
+uint32_t api_owner(const struct api *a, const struct image_topic *t, int32_t partition);
+/* The topic a request names by id (version speaks ids) or by name. *ret_error says why NULL. */
+const struct image_topic *api_topic(struct api_call *c, struct slice name, const struct uuid *id, bool by_id, int16_t *ret_error);
+/* A request of ours for the controller; done as in ask_forward. */
+void api_forward_call(struct api_call *c, void (*done)(struct api_call *c, int16_t error, const uint8_t *body, size_t len));
+/* What a topic configuration makes of the checks on a batch. */
+void api_batch_limits(struct api *a, const struct image_topic *t, int16_t produce_version, struct batch_limits *ret_lim, struct log_config *ret_cfg);
+int16_t api_error_of_log(int err);
+/* KIP-951: endpoints of the leaders that were named in hints. */
+const struct image_endpoint *api_leader_endpoint(struct api_call *c, int32_t leader_id, const struct image_broker **ret_broker);
+
+void api_do_api_versions(struct api_call *c);
+void api_do_metadata(struct api_call *c);
+void api_do_produce(struct api_call *c);
+void api_do_fetch(struct api_call *c);
+void api_do_list_offsets(struct api_call *c);
+void api_do_offset_for_leader_epoch(struct api_call *c);
+void api_do_init_producer_id(struct api_call *c);
+void api_do_create_topics(struct api_call *c);
+void api_do_delete_topics(struct api_call *c);
+void api_do_describe_configs(struct api_call *c);
+void api_do_describe_cluster(struct api_call *c);
+void api_do_list_partition_reassignments(struct api_call *c);

@@ -1,0 +1,316 @@
+/* metadata.c: Metadata and DescribeCluster: what clients see of the image (facts/client-quirks.md 8). */
+#include "brokerd/api/api_priv.h"
+#include "common/base/check.h"
+#include "common/base/mem.h"
+
+#define CREATING_MAX 100 /* auto-creations of one loop that may be under way */
+#define OPERATIONS_NOT_ASKED INT32_MIN
+/* No authorizer: every operation that exists for the type, as bits of AclOperation's codes. */
+#define TOPIC_OPERATIONS ((1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 11))
+#define CLUSTER_OPERATIONS ((1 << 5) | (1 << 7) | (1 << 8) | (1 << 9) | (1 << 10) | (1 << 11) | (1 << 12))
+
+typedef struct kp_metadata_response_topics resp_topic;
+typedef struct kp_metadata_response_topics_partitions resp_part;
+
+/* ---- auto creation ---- */
+
+struct creating {
+	struct list link;
+	struct api *api;
+	char *name;
+	struct ask_forward f;
+};
+
+static void creating_free(struct creating *k)
+{
+	list_remove(&k->link);
+	buf_unref(k->f.buf);
+	mem_free(k->f.response);
+	mem_free(k->name);
+	mem_free(k);
+}
+
+static void creating_done(struct ask_forward *f)
+{
+	/* The topic shows up by metadata, or the client asks again: nothing to tell anybody. */
+	creating_free(CONTAINER_OF(f, struct creating, f));
+}
+
+static void creating_back(struct msg *m)
+{
+	struct ask_forward *f = CONTAINER_OF(m, struct ask_forward, msg);
+	f->done(f);
+}
+
+static void creating_deliver(struct msg *m)
+{
+	struct ask_forward *f = CONTAINER_OF(m, struct ask_forward, msg);
+	struct creating *k = CONTAINER_OF(f, struct creating, f);
+	f->msg.deliver = creating_back;
+	k->api->services->forward(k->api->services->ctx, f);
+}
+
+/* false: too many are under way already; the client asks again. */
+static bool auto_create(struct api_call *c, struct slice name)
+{
+	struct api *a = c->api;
+	uint32_t under_way = 0;
+	LIST_FOR(it, &a->creating) {
+		if (slice_eq_str(name, LIST_ENTRY(it, struct creating, link)->name))
+			return true;
+		if (++under_way >= CREATING_MAX)
+			return false;
+	}
+	struct creating *k = MEM_NEW(struct creating);
+	struct kp_create_topics_request q;
+	struct kp_create_topics_request_topics t;
+	struct chain frame;
+	k->api = a;
+	k->name = mem_strndup((const char *)name.ptr, name.len);
+	list_init(&k->link);
+	list_push_back(&a->creating, &k->link);
+	kp_create_topics_request_init(&q);
+	kp_create_topics_request_topics_init(&t);
+	t.name = name;
+	t.num_partitions = -1;
+	t.replication_factor = -1;
+	q.topics = &t;
+	q.topics_count = 1;
+	q.timeout_ms = 30000;
+	chain_init(&frame);
+	wire_request_encode(wire_api_find(KP_API_CREATE_TOPICS), 7, 0, slice_str("klamm-auto-create"), &q, &frame);
+	k->f.buf = buf_new(frame.bytes);
+	chain_flatten(&frame, k->f.buf->data);
+	k->f.request = slice_make(k->f.buf->data + 4, frame.bytes - 4);
+	chain_clear(&frame);
+	k->f.listener = c->r->listener;
+	k->f.done = creating_done;
+	strncpy(k->f.client_host, net_request_peer(c->r), sizeof(k->f.client_host) - 1);
+	k->f.msg.deliver = creating_deliver;
+	loop_post(a->services->control, &k->f.msg);
+	return true;
+}
+
+void api_free(struct api *a)
+{
+	if (!a)
+		return;
+	while (!list_empty(&a->creating))
+		creating_free(LIST_ENTRY(a->creating.next, struct creating, link));
+	image_unref(a->image);
+	mem_free(a);
+}
+
+static bool topic_name_ok(struct slice s)
+{
+	if (s.len == 0 || s.len > 249 || slice_eq_str(s, ".") || slice_eq_str(s, ".."))
+		return false;
+	for (size_t i = 0; i < s.len; i++) {
+		uint8_t ch = s.ptr[i];
+		if (!((ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || ch == '.' || ch == '_' || ch == '-'))
+			return false;
+	}
+	return true;
+}
+
+/* ---- what is in the image ---- */
+
+static int32_t *ids_of(struct api_call *c, const struct image_ids *s, int32_t *ret_count)
+{
+	*ret_count = s->count;
+	int32_t *out = ARENA_ARRAY(&c->r->arena, int32_t, (size_t)s->count + 1);
+	if (s->count)
+		memcpy(out, s->ids, sizeof(int32_t) * (size_t)s->count);
+	return out;
+}
+
+static bool broker_here(struct api_call *c, int32_t id)
+{
+	const struct image_broker *b = image_find_broker(c->image, id);
+	return b && b->available;
+}
+
+static void fill_partition(struct api_call *c, const struct image_topic *t, int32_t idx, resp_part *out)
+{
+	const struct image_partition *p = &t->partitions[idx];
+	kp_metadata_response_topics_partitions_init(out);
+	out->partition_index = idx;
+	out->leader_epoch = p->leader_epoch;
+	out->replica_nodes = ids_of(c, &p->replicas, &out->replica_nodes_count);
+	out->isr_nodes = ids_of(c, &p->isr, &out->isr_nodes_count);
+	out->offline_replicas = ARENA_ARRAY(&c->r->arena, int32_t, (size_t)p->replicas.count + 1);
+	for (int32_t i = 0; i < p->replicas.count; i++)
+		if (!broker_here(c, p->replicas.ids[i]))
+			out->offline_replicas[out->offline_replicas_count++] = p->replicas.ids[i];
+	const struct image_broker *leader = image_find_broker(c->image, p->leader);
+	if (p->leader < 0 || !leader || !leader->available) {
+		out->leader_id = -1;
+		out->error_code = KERR_LEADER_NOT_AVAILABLE;
+	} else if (!image_broker_endpoint(leader, c->r->listener)) {
+		out->leader_id = -1;
+		out->error_code = c->version >= 6 ? KERR_LISTENER_NOT_FOUND : KERR_LEADER_NOT_AVAILABLE;
+	} else {
+		out->leader_id = p->leader;
+	}
+	if (c->version == 0 && out->offline_replicas_count) {
+		/* The oldest clients see dead replicas left out and the error that says so. */
+		int32_t n = 0;
+		for (int32_t i = 0; i < p->replicas.count; i++)
+			if (broker_here(c, p->replicas.ids[i]))
+				out->replica_nodes[n++] = p->replicas.ids[i];
+		out->replica_nodes_count = n;
+		n = 0;
+		for (int32_t i = 0; i < p->isr.count; i++)
+			if (broker_here(c, p->isr.ids[i]))
+				out->isr_nodes[n++] = p->isr.ids[i];
+		out->isr_nodes_count = n;
+		if (out->error_code == KERR_NONE)
+			out->error_code = KERR_REPLICA_NOT_AVAILABLE;
+	}
+}
+
+static void fill_topic(struct api_call *c, const struct image_topic *t, bool operations, resp_topic *out)
+{
+	kp_metadata_response_topics_init(out);
+	out->name = slice_str(t->name);
+	out->topic_id = t->id;
+	out->is_internal = t->internal;
+	out->partitions = ARENA_ARRAY(&c->r->arena, resp_part, (size_t)t->partition_count + 1);
+	for (int32_t p = 0; p < t->partition_count; p++)
+		if (t->partitions[p].replicas.count)
+			fill_partition(c, t, p, &out->partitions[out->partitions_count++]);
+	out->topic_authorized_operations = operations ? TOPIC_OPERATIONS : OPERATIONS_NOT_ASKED;
+}
+
+static void fill_missing(struct api_call *c, struct slice name, bool may_create, resp_topic *out)
+{
+	kp_metadata_response_topics_init(out);
+	out->name = name;
+	out->topic_authorized_operations = OPERATIONS_NOT_ASKED;
+	out->partitions = ARENA_ARRAY(&c->r->arena, resp_part, 1);
+	if (!topic_name_ok(name)) {
+		out->error_code = KERR_INVALID_TOPIC_EXCEPTION;
+		return;
+	}
+	out->error_code = KERR_UNKNOWN_TOPIC_OR_PARTITION;
+	if (may_create && auto_create(c, name))
+		out->error_code = KERR_LEADER_NOT_AVAILABLE; /* on its way: clients ask again soon */
+}
+
+struct all_topics {
+	struct api_call *c;
+	struct kp_metadata_response *resp;
+	bool operations;
+};
+
+static bool add_topic(void *ctx, const struct image_topic *t)
+{
+	struct all_topics *all = ctx;
+	fill_topic(all->c, t, all->operations, &all->resp->topics[all->resp->topics_count++]);
+	return true;
+}
+
+static void fill_brokers(struct api_call *c, struct kp_metadata_response *resp)
+{
+	uint32_t n = image_broker_count(c->image);
+	resp->brokers = ARENA_ARRAY(&c->r->arena, struct kp_metadata_response_brokers, n + 1);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct image_broker *b = image_broker_at(c->image, i);
+		const struct image_endpoint *e = image_broker_endpoint(b, c->r->listener);
+		if (!b->available || !e)
+			continue;
+		struct kp_metadata_response_brokers *o = &resp->brokers[resp->brokers_count++];
+		kp_metadata_response_brokers_init(o);
+		o->node_id = b->id;
+		o->host = slice_str(e->host);
+		o->port = e->port;
+		o->rack = b->rack ? slice_str(b->rack) : (struct slice){0};
+	}
+}
+
+void api_do_metadata(struct api_call *c)
+{
+	const struct kp_metadata_request *q = c->request;
+	struct kp_metadata_response resp;
+	kp_metadata_response_init(&resp);
+	fill_brokers(c, &resp);
+	resp.controller_id = broker_here(c, image_controller_broker(c->image)) ? image_controller_broker(c->image) : -1;
+	const char *cluster = image_cluster_id(c->image);
+	resp.cluster_id = *cluster ? slice_str(cluster) : (struct slice){0};
+	resp.cluster_authorized_operations = c->version >= 8 && q->include_cluster_authorized_operations ? CLUSTER_OPERATIONS : OPERATIONS_NOT_ASKED;
+	bool operations = c->version >= 8 && q->include_topic_authorized_operations;
+	bool may_create = c->api->config->auto_create_topics && (c->version < 4 || q->allow_auto_topic_creation);
+	bool all = q->topics_count < 0 || (c->version == 0 && q->topics_count == 0);
+	if (all) {
+		resp.topics = ARENA_ARRAY(&c->r->arena, resp_topic, image_topic_count(c->image) + 1);
+		struct all_topics ctx = {c, &resp, operations};
+		image_each_topic(c->image, add_topic, &ctx);
+	} else {
+		resp.topics = ARENA_ARRAY(&c->r->arena, resp_topic, (size_t)q->topics_count + 1);
+		for (int32_t i = 0; i < q->topics_count; i++) {
+			const struct kp_metadata_request_topics *t = &q->topics[i];
+			resp_topic *out = &resp.topics[resp.topics_count++];
+			bool by_id = c->version >= 10 && !uuid_is_zero(&t->topic_id);
+			if (by_id && c->version < 12) { /* ids stand in v10 and v11 but mean something only from v12 on */
+				fill_missing(c, t->name.ptr ? t->name : slice_str(""), false, out);
+				out->error_code = KERR_INVALID_REQUEST;
+				out->topic_id = t->topic_id;
+			} else if (by_id) {
+				const struct image_topic *it = image_find_topic_id(c->image, &t->topic_id);
+				if (it) {
+					fill_topic(c, it, operations, out);
+				} else {
+					fill_missing(c, slice_str(""), false, out);
+					out->error_code = KERR_UNKNOWN_TOPIC_ID;
+					out->name = (struct slice){0};
+					out->topic_id = t->topic_id;
+				}
+			} else if (!t->name.ptr) {
+				fill_missing(c, slice_str(""), false, out);
+				out->error_code = c->version < 12 ? KERR_INVALID_REQUEST : KERR_UNKNOWN_TOPIC_ID;
+				out->name = c->version >= 12 ? (struct slice){0} : slice_str("");
+			} else {
+				const struct image_topic *it = image_find_topic(c->image, t->name);
+				if (it)
+					fill_topic(c, it, operations, out);
+				else
+					fill_missing(c, t->name, may_create, out);
+			}
+		}
+	}
+	api_reply(c, &resp);
+}
+
+void api_do_describe_cluster(struct api_call *c)
+{
+	const struct kp_describe_cluster_request *q = c->request;
+	struct kp_describe_cluster_response resp;
+	kp_describe_cluster_response_init(&resp);
+	resp.cluster_id = slice_str(image_cluster_id(c->image));
+	resp.controller_id = broker_here(c, image_controller_broker(c->image)) ? image_controller_broker(c->image) : -1;
+	resp.cluster_authorized_operations = q->include_cluster_authorized_operations ? CLUSTER_OPERATIONS : OPERATIONS_NOT_ASKED;
+	if (c->version >= 1 && q->endpoint_type != 1) { /* 1 = brokers; controllers are not Kafka nodes here */
+		resp.error_code = q->endpoint_type == 2 ? KERR_MISMATCHED_ENDPOINT_TYPE : KERR_UNSUPPORTED_ENDPOINT_TYPE;
+		resp.cluster_id = slice_str("");
+		resp.controller_id = -1;
+		resp.endpoint_type = q->endpoint_type;
+		api_reply(c, &resp);
+		return;
+	}
+	resp.endpoint_type = 1;
+	uint32_t n = image_broker_count(c->image);
+	resp.brokers = ARENA_ARRAY(&c->r->arena, struct kp_describe_cluster_response_brokers, n + 1);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct image_broker *b = image_broker_at(c->image, i);
+		const struct image_endpoint *e = image_broker_endpoint(b, c->r->listener);
+		if (!b->available || !e)
+			continue;
+		struct kp_describe_cluster_response_brokers *o = &resp.brokers[resp.brokers_count++];
+		kp_describe_cluster_response_brokers_init(o);
+		o->broker_id = b->id;
+		o->host = slice_str(e->host);
+		o->port = e->port;
+		o->rack = b->rack ? slice_str(b->rack) : (struct slice){0};
+	}
+	api_reply(c, &resp);
+}

@@ -1,0 +1,96 @@
+/* broker_priv.h: for brokerd/broker.c and brokerd/status.c: how the parts of a broker hang together. */
+#pragma once
+
+#include "brokerd/api/api.h"
+#include "brokerd/broker.h"
+#include "brokerd/fetch/fetch.h"
+#include "brokerd/life/life.h"
+#include "brokerd/link/ctl.h"
+#include "brokerd/net/net.h"
+#include "brokerd/replica/shard.h"
+
+#define KLAMM_VERSION "0.1.0"
+
+enum broker_phase { PHASE_STARTING, PHASE_RECOVERING, PHASE_JOINING, PHASE_SERVING, PHASE_STOPPING };
+
+struct ping { /* control loop -> data loop -> control loop: how late that loop is (protocol.md A1) */
+	struct msg msg;
+	struct broker *broker;
+	uint32_t idx;
+	bool out;
+	int64_t sent_us;
+	/* numbers of the loop's own parts, taken on that loop */
+	struct net_stats net_stats;
+	struct api_stats_row counts[32];
+	uint32_t count_rows;
+};
+
+struct data_loop {
+	struct loop *loop;
+	struct shard *shard;
+	struct fetch_home *home;
+	struct net_loop *net;
+	struct api *api;
+	struct ping ping;
+	struct shard_order_msg stats_order;
+	bool stats_out;
+	/* as of the last answers */
+	struct shard_stats stats;
+	struct net_stats net_stats;
+	struct api_stats_row counts[32];
+	uint32_t count_rows;
+};
+
+struct broker {
+	struct env *env;
+	struct loop *control;
+	const struct broker_config *cfg;
+	struct log_dirs *dirs;
+	uint32_t loop_count;
+	struct data_loop *loops;
+	struct shard **shards;
+	struct fetch_home **homes;
+	struct net_loop **nets;
+	struct shard_host host;
+	struct ask_services services;
+	struct registration *reg;
+	struct ctl *ctl;
+	struct checkpoints *checkpoints;
+	struct http *http;
+	uint64_t incarnation;
+
+	enum broker_phase phase;
+	bool listening, admitted, fenced;
+	char reason[256];
+	char shown[16];          /* state last shown */
+	int64_t shown_since_ms;
+	int64_t broker_epoch, boot_epoch;
+	char cluster_id[64];
+	_Atomic int64_t recovered_bytes;
+	uint64_t found_bytes;
+	uint32_t loads_left, loads_total;
+	struct ctl_replica *inventory;
+	uint32_t inventory_count;
+	size_t inventory_cap;
+
+	struct list rounds;      /* images on their way through the shards, oldest first */
+	struct timer tick;
+	int64_t last_tick_us;
+	int64_t suspended_us;    /* since when acks 0/1 are suspended (B4); 0 = not */
+	struct timer stop_timer;
+	int64_t stop_began_us;
+	uint32_t stop_left;
+	bool status_standing, status_writing;
+	int64_t status_written_ms;
+	struct str status_last;
+	struct job open_job, space_job;
+	bool space_out;
+	struct log_dirs *opened;
+	int open_err;
+	char *open_why;
+};
+
+/* status.c */
+void broker_status_tick(struct broker *b);     /* each second */
+void broker_status_new_session(struct broker *b);
+struct shard_stats broker_sum(const struct broker *b);

@@ -1,0 +1,540 @@
+/* config.c: reading the broker's properties. See config.h. */
+#include "brokerd/config/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "brokerd/config/keys.h"
+#include "common/base/check.h"
+#include "common/base/mem.h"
+
+#define USED CONFIG_USED
+#define CONTROLLER CONFIG_CONTROLLER
+#define SECURITY CONFIG_SECURITY
+#define NO_EFFECT CONFIG_NO_EFFECT
+#define BOOLEAN CONFIG_BOOLEAN
+#define STRING CONFIG_STRING
+#define INT CONFIG_INT
+#define SHORT CONFIG_SHORT
+#define LONG CONFIG_LONG
+#define DOUBLE CONFIG_DOUBLE
+#define LIST CONFIG_LIST
+#define CLASS CONFIG_CLASS
+#define PASSWORD CONFIG_PASSWORD
+#define ROW(name_, type_, def_, lo_, hi_, cls_, doc_) {name_, type_, def_, lo_, hi_, cls_, doc_},
+const struct config_key broker_keys[] = {BROKER_KEYS(ROW)};
+const uint32_t broker_key_count = ARRAY_LEN(broker_keys);
+
+const char *const broker_hello_keys[] = {
+	"num.partitions", "default.replication.factor", "min.insync.replicas", "unclean.leader.election.enable", "auto.create.topics.enable",
+	"log.cleanup.policy", "log.retention.ms", "log.retention.minutes", "log.retention.hours", "log.retention.bytes", "log.segment.bytes",
+	"message.max.bytes", "log.flush.interval.messages", "log.flush.interval.ms", "log.message.timestamp.type",
+};
+const uint32_t broker_hello_key_count = ARRAY_LEN(broker_hello_keys);
+
+const struct config_key *broker_key_find(const char *name)
+{
+	for (uint32_t i = 0; i < broker_key_count; i++)
+		if (!strcmp(broker_keys[i].name, name))
+			return &broker_keys[i];
+	return NULL;
+}
+
+/* Edit distance, for "did you mean"; both shorter than 64. */
+static int distance(const char *a, const char *b)
+{
+	size_t la = strlen(a), lb = strlen(b);
+	int row[65];
+	if (la > 64 || lb > 64)
+		return 64;
+	for (size_t j = 0; j <= lb; j++)
+		row[j] = (int)j;
+	for (size_t i = 1; i <= la; i++) {
+		int diag = row[0];
+		row[0] = (int)i;
+		for (size_t j = 1; j <= lb; j++) {
+			int up = row[j], best = diag + (a[i - 1] != b[j - 1]);
+			if (up + 1 < best)
+				best = up + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			diag = up;
+			row[j] = best;
+		}
+	}
+	return row[lb];
+}
+
+static const char *nearest_key(const char *name)
+{
+	const char *best = broker_keys[0].name;
+	int least = 1000;
+	for (uint32_t i = 0; i < broker_key_count; i++) {
+		int d = distance(name, broker_keys[i].name);
+		if (d < least) {
+			least = d;
+			best = broker_keys[i].name;
+		}
+	}
+	return best;
+}
+
+/* ---- typed reading; the first problem is kept ---- */
+
+struct reader {
+	struct broker_config *c;
+	const char *file;
+	struct str *problem;
+	bool failed;
+};
+
+static int line_of(const struct reader *r, const char *key)
+{
+	for (size_t i = 0; i < r->c->props.count; i++)
+		if (!strcmp(r->c->props.items[i].key, key))
+			return r->c->props.items[i].line;
+	return 0;
+}
+
+static void PRINTF_LIKE(3, 4) fail(struct reader *r, const char *key, const char *fmt, ...)
+{
+	if (r->failed)
+		return;
+	r->failed = true;
+	va_list ap;
+	va_start(ap, fmt);
+	int line = line_of(r, key);
+	if (line)
+		str_printf(r->problem, "%s:%d: %s: ", r->file, line, key);
+	else
+		str_printf(r->problem, "%s: %s: ", r->file, key);
+	str_vprintf(r->problem, fmt, ap);
+	va_end(ap);
+}
+
+static const char *text(struct reader *r, const char *key)
+{
+	const char *v = props_get(&r->c->props, key);
+	if (v)
+		return v;
+	const struct config_key *k = broker_key_find(key);
+	ASSERT(k);
+	return k->default_value;
+}
+
+static int64_t number(struct reader *r, const char *key)
+{
+	const struct config_key *k = broker_key_find(key);
+	const char *v = text(r, key);
+	int64_t n = 0;
+	if (!v)
+		return 0;
+	if (str_to_i64(v, &n) || n < k->least || n > k->greatest)
+		fail(r, key, "`%s` is not a whole number from %lld to %lld", v, (long long)k->least, (long long)k->greatest);
+	return n;
+}
+
+static bool flag(struct reader *r, const char *key)
+{
+	const char *v = text(r, key);
+	bool b = false;
+	if (v && str_to_bool(v, &b))
+		fail(r, key, "`%s` is neither true nor false", v);
+	return b;
+}
+
+static bool is_set(struct reader *r, const char *key)
+{
+	return props_get(&r->c->props, key) != NULL;
+}
+
+/* ---- listeners ---- */
+
+static const char *security_of(struct reader *r, const char *listener, char *out, size_t cap)
+{
+	const char *map = text(r, "listener.security.protocol.map");
+	size_t len = strlen(listener);
+	for (const char *p = map; p && *p;) {
+		const char *comma = strchr(p, ',');
+		const char *end = comma ? comma : p + strlen(p);
+		while (*p == ' ')
+			p++;
+		if ((size_t)(end - p) > len && !strncasecmp(p, listener, len) && p[len] == ':') {
+			snprintf(out, cap, "%.*s", (int)(end - p - (ptrdiff_t)len - 1), p + len + 1);
+			return out;
+		}
+		p = comma ? comma + 1 : end;
+	}
+	return NULL;
+}
+
+static bool parse_host_port(const char *s, char **ret_host, uint16_t *ret_port)
+{
+	const char *colon = strrchr(s, ':');
+	int32_t port;
+	if (!colon || str_to_i32(colon + 1, &port) || port < 0 || port > 65535)
+		return false;
+	size_t len = (size_t)(colon - s);
+	if (len >= 2 && s[0] == '[' && s[len - 1] == ']') {
+		s++;
+		len -= 2;
+	}
+	*ret_host = mem_strndup(s, len);
+	*ret_port = (uint16_t)port;
+	return true;
+}
+
+static void parse_listeners(struct reader *r, const char *key, const char *value, struct config_listener **ret_list, uint32_t *ret_count)
+{
+	char *copy = mem_strdup(value), *save = NULL;
+	size_t cap = 0;
+	*ret_list = NULL;
+	*ret_count = 0;
+	for (char *t = strtok_r(copy, ",", &save); t; t = strtok_r(NULL, ",", &save)) {
+		while (*t == ' ')
+			t++;
+		char *sep = strstr(t, "://");
+		struct config_listener l = {0};
+		char sec[64];
+		if (!sep || sep == t || !parse_host_port(sep + 3, &l.host, &l.port)) {
+			fail(r, key, "`%s` is not NAME://host:port", t);
+			break;
+		}
+		l.name = mem_strndup(t, (size_t)(sep - t));
+		for (char *p = l.name; *p; p++)
+			if (*p >= 'a' && *p <= 'z')
+				*p = (char)(*p - 32);
+		const char *s = security_of(r, l.name, sec, sizeof(sec));
+		if (!s)
+			fail(r, key, "listener %s has no entry in listener.security.protocol.map", l.name);
+		else if (strcasecmp(s, "PLAINTEXT"))
+			fail(r, key, "listener %s wants %s, which is not built yet: only PLAINTEXT listeners are served", l.name, s);
+		for (uint32_t i = 0; i < *ret_count && !r->failed; i++) {
+			const struct config_listener *o = &(*ret_list)[i];
+			if (!strcmp(o->name, l.name))
+				fail(r, key, "listener %s is named twice", l.name);
+			else if (o->port && o->port == l.port && !strcmp(o->host, l.host))
+				fail(r, key, "%s:%u is named twice: each listener needs a port of its own", l.host, l.port);
+		}
+		l.security = mem_strdup("PLAINTEXT");
+		MEM_GROW(*ret_list, cap, *ret_count + 1);
+		(*ret_list)[(*ret_count)++] = l;
+	}
+	mem_free(copy);
+	if (*ret_count == 0)
+		fail(r, key, "names no listener");
+}
+
+static void read_listeners(struct reader *r)
+{
+	struct broker_config *c = r->c;
+	parse_listeners(r, "listeners", text(r, "listeners"), &c->listeners, &c->listener_count);
+	if (r->failed)
+		return;
+	const char *adv = text(r, "advertised.listeners");
+	parse_listeners(r, adv ? "advertised.listeners" : "listeners", adv ? adv : text(r, "listeners"), &c->advertised, &c->advertised_count);
+	if (r->failed)
+		return;
+	for (uint32_t i = 0; i < c->advertised_count; i++) {
+		bool bound = false;
+		for (uint32_t k = 0; k < c->listener_count; k++)
+			bound |= !strcmp(c->listeners[k].name, c->advertised[i].name);
+		if (!bound)
+			fail(r, "advertised.listeners", "%s is not among the listeners", c->advertised[i].name);
+		if (!strcmp(c->advertised[i].host, "0.0.0.0"))
+			fail(r, adv ? "advertised.listeners" : "listeners", "0.0.0.0 cannot be advertised: set advertised.listeners to what clients connect to");
+		if (!c->advertised[i].host[0]) { /* Kafka advertises the host's name; loopback is ours until a name is given */
+			mem_free(c->advertised[i].host);
+			c->advertised[i].host = mem_strdup("localhost");
+		}
+	}
+	const char *ibl = text(r, "inter.broker.listener.name");
+	if (ibl) {
+		c->inter_broker_listener = mem_strdup(ibl);
+		bool found = false;
+		for (uint32_t i = 0; i < c->advertised_count; i++)
+			found |= !strcmp(c->advertised[i].name, ibl);
+		if (!found)
+			fail(r, "inter.broker.listener.name", "`%s` is not among the advertised listeners", ibl);
+	} else {
+		if (strcasecmp(text(r, "security.inter.broker.protocol"), "PLAINTEXT"))
+			fail(r, "security.inter.broker.protocol", "only PLAINTEXT is built yet");
+		c->inter_broker_listener = mem_strdup(c->advertised[0].name);
+	}
+}
+
+static void read_log_dirs(struct reader *r)
+{
+	struct broker_config *c = r->c;
+	const char *v = text(r, "log.dirs");
+	const char *key = v ? "log.dirs" : "log.dir";
+	char *copy = mem_strdup(v ? v : text(r, "log.dir")), *save = NULL;
+	size_t cap = 0;
+	for (char *t = strtok_r(copy, ",", &save); t; t = strtok_r(NULL, ",", &save)) {
+		while (*t == ' ')
+			t++;
+		size_t len = strlen(t);
+		while (len > 1 && (t[len - 1] == ' ' || t[len - 1] == '/'))
+			t[--len] = 0;
+		if (t[0] != '/')
+			fail(r, key, "`%s` is not an absolute path", t);
+		for (uint32_t i = 0; i < c->log_dir_count; i++)
+			if (!strcmp(c->log_dirs[i], t))
+				fail(r, key, "`%s` is named twice", t);
+		MEM_GROW(c->log_dirs, cap, c->log_dir_count + 1);
+		c->log_dirs[c->log_dir_count++] = mem_strdup(t);
+	}
+	mem_free(copy);
+	if (!c->log_dir_count)
+		fail(r, key, "names no directory");
+}
+
+static void read_log_settings(struct reader *r)
+{
+	struct log_config *l = &r->c->log;
+	log_config_defaults(l);
+	l->segment_bytes = (int32_t)number(r, "log.segment.bytes");
+	l->segment_ms = is_set(r, "log.roll.ms") ? number(r, "log.roll.ms") : number(r, "log.roll.hours") * 3600000;
+	l->segment_jitter_ms = is_set(r, "log.roll.jitter.ms") ? number(r, "log.roll.jitter.ms") : 0;
+	l->index_interval_bytes = (int32_t)number(r, "log.index.interval.bytes");
+	l->segment_index_bytes = (int32_t)number(r, "log.index.size.max.bytes");
+	l->max_message_bytes = (int32_t)number(r, "message.max.bytes");
+	l->retention_ms = is_set(r, "log.retention.ms") ? number(r, "log.retention.ms")
+		: is_set(r, "log.retention.minutes") ? number(r, "log.retention.minutes") * 60000 : number(r, "log.retention.hours") * 3600000;
+	if (l->retention_ms < 0)
+		l->retention_ms = -1;
+	l->retention_bytes = number(r, "log.retention.bytes");
+	l->file_delete_delay_ms = number(r, "log.segment.delete.delay.ms");
+	l->flush_messages = number(r, "log.flush.interval.messages");
+	l->flush_ms = is_set(r, "log.flush.interval.ms") ? number(r, "log.flush.interval.ms") : number(r, "log.flush.scheduler.interval.ms");
+	l->timestamp_before_max_ms = number(r, "log.message.timestamp.before.max.ms");
+	l->timestamp_after_max_ms = number(r, "log.message.timestamp.after.max.ms");
+	l->producer_id_expiration_ms = number(r, "producer.id.expiration.ms");
+	const char *tt = text(r, "log.message.timestamp.type");
+	l->log_append_time = !strcmp(tt, "LogAppendTime");
+	if (!l->log_append_time && strcmp(tt, "CreateTime"))
+		fail(r, "log.message.timestamp.type", "`%s` is neither CreateTime nor LogAppendTime", tt);
+	const char *cp = text(r, "log.cleanup.policy");
+	if (strcmp(cp, "delete"))
+		fail(r, "log.cleanup.policy", "only `delete` is built yet");
+	l->cleanup_delete = true;
+}
+
+static void read_replica_settings(struct reader *r)
+{
+	struct replica_config *p = &r->c->replica;
+	p->broker_id = r->c->broker_id;
+	p->replica_lag_time_max_ms = number(r, "replica.lag.time.max.ms");
+	p->replica_fetch_wait_max_ms = number(r, "replica.fetch.wait.max.ms");
+	p->replica_fetch_backoff_ms = number(r, "replica.fetch.backoff.ms");
+	p->replica_fetch_min_bytes = (int32_t)number(r, "replica.fetch.min.bytes");
+	p->replica_fetch_max_bytes = (int32_t)number(r, "replica.fetch.max.bytes");
+	p->replica_fetch_response_max_bytes = (int32_t)number(r, "replica.fetch.response.max.bytes");
+	p->fetch_max_bytes = (int32_t)number(r, "fetch.max.bytes");
+	p->hw_checkpoint_interval_ms = number(r, "replica.high.watermark.checkpoint.interval.ms");
+	p->retention_check_interval_ms = number(r, "log.retention.check.interval.ms");
+	p->flush_check_interval_ms = 1000;
+	p->receive_budget_bytes = 128 << 20;
+	p->inter_broker_listener = r->c->inter_broker_listener;
+}
+
+static void read_all(struct reader *r)
+{
+	struct broker_config *c = r->c;
+	c->broker_id = (int32_t)number(r, is_set(r, "broker.id") || !is_set(r, "node.id") ? "broker.id" : "node.id");
+	if (c->broker_id < 0)
+		fail(r, "broker.id", "must be set to a number that no other broker of the cluster has (generated ids are not built yet)");
+	const char *rack = text(r, "broker.rack");
+	c->rack = rack ? mem_strdup(rack) : NULL;
+	const char *zk = text(r, "zookeeper.connect");
+	if (!zk || !*zk)
+		fail(r, "zookeeper.connect", "must be set, as host:port[,host:port...][/chroot]");
+	c->zookeeper_connect = mem_strdup(zk ? zk : "");
+	c->zookeeper_session_timeout_ms = (int32_t)number(r, "zookeeper.session.timeout.ms");
+	read_listeners(r);
+	read_log_dirs(r);
+	const char *admin = text(r, "admin.listener");
+	if (admin && !parse_host_port(admin, &c->admin_host, &c->admin_port))
+		fail(r, "admin.listener", "`%s` is not HOST:PORT", admin);
+	c->data_loops = (uint32_t)number(r, "data.loops");
+	c->log_dir_reserved_bytes = number(r, "log.dir.reserved.bytes");
+	c->socket_request_max_bytes = (int32_t)number(r, "socket.request.max.bytes");
+	c->listen_backlog = (int32_t)number(r, "socket.listen.backlog.size");
+	c->max_connections = (int32_t)number(r, "max.connections");
+	c->connections_max_idle_ms = number(r, "connections.max.idle.ms");
+	c->queued_max_request_bytes = number(r, "queued.max.request.bytes");
+	c->num_partitions = (int32_t)number(r, "num.partitions");
+	c->default_replication_factor = (int32_t)number(r, "default.replication.factor");
+	c->auto_create_topics = flag(r, "auto.create.topics.enable");
+	(void)flag(r, "unclean.leader.election.enable");
+	(void)number(r, "min.insync.replicas");
+	c->fetch_session_slots = (int32_t)number(r, "max.incremental.fetch.session.cache.slots");
+	c->controlled_shutdown = flag(r, "controlled.shutdown.enable");
+	c->controlled_shutdown_retries = (int32_t)number(r, "controlled.shutdown.max.retries");
+	c->controlled_shutdown_backoff_ms = number(r, "controlled.shutdown.retry.backoff.ms");
+	c->recovery_checkpoint_ms = number(r, "log.flush.offset.checkpoint.interval.ms");
+	c->start_checkpoint_ms = number(r, "log.flush.start.offset.checkpoint.interval.ms");
+	c->recovery_threads_per_dir = (int32_t)number(r, "num.recovery.threads.per.data.dir");
+	if (r->failed)
+		return;
+	read_log_settings(r);
+	read_replica_settings(r);
+}
+
+static bool same_as_default(const struct config_key *k, const char *v)
+{
+	return k->default_value ? !strcmp(k->default_value, v) : !*v;
+}
+
+/* Keys that nobody listed but whose name promises protection. */
+static bool promises_security(const char *key)
+{
+	static const char *const prefixes[] = {"ssl.", "sasl.", "zookeeper.ssl.", "delegation.token.", "password.encoder.", "authorizer."};
+	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+		if (!strncmp(key, prefixes[i], strlen(prefixes[i])))
+			return true;
+	return false;
+}
+
+/* Warns of what is unknown or has no effect; refuses security that would not be there. */
+static void check_keys(struct reader *r, struct str *warnings)
+{
+	for (size_t i = 0; i < r->c->props.count; i++) {
+		const struct prop *p = &r->c->props.items[i];
+		/* listener-scoped keys: listener.name.X.KEY are all about security */
+		if (!strncmp(p->key, "listener.name.", 14)) {
+			fail(r, p->key, "security settings of a listener are not built yet; remove the line");
+			continue;
+		}
+		const struct config_key *k = broker_key_find(p->key);
+		if (!k) {
+			if (promises_security(p->key))
+				fail(r, p->key, "TLS and SASL are not built yet; remove the line and keep the port private");
+			else
+				str_printf(warnings, "%s:%d: unknown key %s (nearest known: %s)\n", r->file, p->line, p->key, nearest_key(p->key));
+			continue;
+		}
+		if (k->cls == CONFIG_SECURITY && !same_as_default(k, p->value))
+			fail(r, p->key, "this protection is not built yet; remove the line and keep the port private");
+		if (k->cls == CONFIG_NO_EFFECT && !same_as_default(k, p->value))
+			str_printf(warnings, "%s:%d: %s has no effect\n", r->file, p->line, p->key);
+	}
+}
+
+int broker_config_parse(const char *file_name, struct slice file_text, const char *const *overrides, uint32_t override_count, struct broker_config **ret_cfg,
+	struct str *problem, struct str *warnings)
+{
+	struct broker_config *c = MEM_NEW(struct broker_config);
+	struct reader r = {c, file_name, problem, false};
+	int line = 0;
+	props_init(&c->props);
+	if (props_parse(&c->props, file_text, &line)) {
+		str_printf(problem, "%s:%d: not a properties line: key=value is expected", file_name, line);
+		broker_config_free(c);
+		return ERR_INVAL;
+	}
+	for (uint32_t i = 0; i < override_count; i++) {
+		const char *eq = strchr(overrides[i], '=');
+		if (!eq || eq == overrides[i]) {
+			str_printf(problem, "--override %s: key=value is expected", overrides[i]);
+			broker_config_free(c);
+			return ERR_INVAL;
+		}
+		char *key = mem_strndup(overrides[i], (size_t)(eq - overrides[i]));
+		props_set(&c->props, key, eq + 1);
+		mem_free(key);
+	}
+	check_keys(&r, warnings);
+	if (!r.failed)
+		read_all(&r);
+	if (r.failed) {
+		broker_config_free(c);
+		return ERR_INVAL;
+	}
+	*ret_cfg = c;
+	return 0;
+}
+
+static void listeners_free(struct config_listener *l, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		mem_free(l[i].name);
+		mem_free(l[i].host);
+		mem_free(l[i].security);
+	}
+	mem_free(l);
+}
+
+void broker_config_free(struct broker_config *c)
+{
+	if (!c)
+		return;
+	props_fini(&c->props);
+	listeners_free(c->listeners, c->listener_count);
+	listeners_free(c->advertised, c->advertised_count);
+	for (uint32_t i = 0; i < c->log_dir_count; i++)
+		mem_free(c->log_dirs[i]);
+	mem_free(c->log_dirs);
+	mem_free(c->rack);
+	mem_free(c->zookeeper_connect);
+	mem_free(c->inter_broker_listener);
+	mem_free(c->admin_host);
+	mem_free(c);
+}
+
+const char *broker_config_value(const struct broker_config *c, const struct config_key *k, bool *ret_static)
+{
+	const char *v = props_get(&c->props, k->name);
+	*ret_static = v != NULL;
+	return v ? v : k->default_value;
+}
+
+static void override_i64(const struct image_topic *t, const char *key, int64_t *out)
+{
+	const char *v = image_topic_config(t, key);
+	int64_t n;
+	if (v && !str_to_i64(v, &n)) /* ZooKeeper may hold anything: what does not parse keeps the broker's value */
+		*out = n;
+}
+
+static void override_i32(const struct image_topic *t, const char *key, int32_t *out)
+{
+	int64_t n = *out;
+	override_i64(t, key, &n);
+	if (n >= INT32_MIN && n <= INT32_MAX)
+		*out = (int32_t)n;
+}
+
+void broker_topic_log_config(void *broker_config, const struct image *im, const struct image_topic *t, struct log_config *ret_cfg)
+{
+	const struct broker_config *c = broker_config;
+	(void)im;
+	*ret_cfg = c->log;
+	override_i32(t, "segment.bytes", &ret_cfg->segment_bytes);
+	override_i64(t, "segment.ms", &ret_cfg->segment_ms);
+	override_i64(t, "segment.jitter.ms", &ret_cfg->segment_jitter_ms);
+	override_i32(t, "index.interval.bytes", &ret_cfg->index_interval_bytes);
+	override_i32(t, "segment.index.bytes", &ret_cfg->segment_index_bytes);
+	override_i32(t, "max.message.bytes", &ret_cfg->max_message_bytes);
+	override_i64(t, "retention.ms", &ret_cfg->retention_ms);
+	override_i64(t, "retention.bytes", &ret_cfg->retention_bytes);
+	override_i64(t, "file.delete.delay.ms", &ret_cfg->file_delete_delay_ms);
+	override_i64(t, "flush.messages", &ret_cfg->flush_messages);
+	override_i64(t, "flush.ms", &ret_cfg->flush_ms);
+	override_i64(t, "message.timestamp.before.max.ms", &ret_cfg->timestamp_before_max_ms);
+	override_i64(t, "message.timestamp.after.max.ms", &ret_cfg->timestamp_after_max_ms);
+	const char *tt = image_topic_config(t, "message.timestamp.type");
+	if (tt)
+		ret_cfg->log_append_time = !strcmp(tt, "LogAppendTime");
+	const char *cp = image_topic_config(t, "cleanup.policy");
+	if (cp) {
+		ret_cfg->cleanup_delete = strstr(cp, "delete") != NULL;
+		ret_cfg->cleanup_compact = strstr(cp, "compact") != NULL;
+	}
+	if (ret_cfg->segment_bytes < 14)
+		ret_cfg->segment_bytes = 14;
+	if (ret_cfg->flush_messages < 1)
+		ret_cfg->flush_messages = 1;
+}

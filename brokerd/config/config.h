@@ -1,0 +1,73 @@
+/* config.h: the broker's static configuration: parsed once, checked, immutable.
+ *
+ * Kafka's keys in Java properties syntax (keys.h has one row per key). Problems are told in one line each: what is refused ends the start
+ * with exit 78, what has no effect is a warning.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "brokerd/log/log.h"
+#include "brokerd/meta/image.h"
+#include "brokerd/replica/shard.h"
+#include "common/base/props.h"
+#include "common/base/str.h"
+
+enum config_type { CONFIG_BOOLEAN, CONFIG_STRING, CONFIG_INT, CONFIG_SHORT, CONFIG_LONG, CONFIG_DOUBLE, CONFIG_LIST, CONFIG_CLASS, CONFIG_PASSWORD };
+enum config_class { CONFIG_USED, CONFIG_CONTROLLER, CONFIG_SECURITY, CONFIG_NO_EFFECT };
+struct config_key {
+	const char *name;
+	enum config_type type;
+	const char *default_value; /* NULL = unset */
+	int64_t least, greatest;
+	enum config_class cls;
+	const char *doc;
+};
+extern const struct config_key broker_keys[];
+extern const uint32_t broker_key_count;
+const struct config_key *broker_key_find(const char *name);
+
+struct config_listener { char *name, *host; uint16_t port; char *security; };
+
+struct broker_config {
+	struct props props;            /* what the file and the overrides say */
+	int32_t broker_id;
+	char *rack;                    /* NULL none */
+	char *zookeeper_connect;
+	int32_t zookeeper_session_timeout_ms;
+	struct config_listener *listeners, *advertised;
+	uint32_t listener_count, advertised_count;
+	char *inter_broker_listener;
+	char **log_dirs;
+	uint32_t log_dir_count;
+	char *admin_host;              /* NULL: off */
+	uint16_t admin_port;
+	uint32_t data_loops;           /* 0 = one per CPU */
+	int64_t log_dir_reserved_bytes;
+	int32_t socket_request_max_bytes, listen_backlog, max_connections;
+	int64_t connections_max_idle_ms, queued_max_request_bytes;
+	int32_t num_partitions, default_replication_factor;
+	bool auto_create_topics;
+	int32_t fetch_session_slots;
+	bool controlled_shutdown;
+	int32_t controlled_shutdown_retries;
+	int64_t controlled_shutdown_backoff_ms;
+	int64_t recovery_checkpoint_ms, start_checkpoint_ms;
+	int32_t recovery_threads_per_dir;
+	struct log_config log;         /* topic defaults */
+	struct replica_config replica;
+};
+
+/* Parses and checks. On failure (ERR_INVAL) *problem is one line: file, line, key, what is allowed. Warnings are lines in *warnings. */
+MUST_CHECK int broker_config_parse(const char *file_name, struct slice text, const char *const *overrides, uint32_t override_count,
+	struct broker_config **ret_cfg, struct str *problem, struct str *warnings);
+void broker_config_free(struct broker_config *c);
+
+/* Value in force and where it comes from, for DescribeConfigs: the file's, else the default (may be NULL). */
+const char *broker_config_value(const struct broker_config *c, const struct config_key *k, bool *ret_static);
+/* The log settings of a topic: its overrides over the broker's values. */
+void broker_topic_log_config(void *broker_config, const struct image *im, const struct image_topic *t, struct log_config *ret_cfg);
+/* The keys whose values must agree cluster-wide, for the hello (protocol.md D1). */
+extern const char *const broker_hello_keys[];
+extern const uint32_t broker_hello_key_count;

@@ -1,0 +1,170 @@
+/* keys.h: every broker configuration key of Kafka 3.9 (facts: configs.tsv) and ours, one row each:
+ *   X(name, type, default (NULL = unset), least, greatest, class, documentation)
+ * class: USED honoured; CONTROLLER is controllerd's; SECURITY promises protection: refused (exit 78) until it is honoured;
+ * NO_EFFECT known, warned about when it is not the default.
+ */
+#pragma once
+
+#define BROKER_KEYS(X) \
+	X("broker.id", INT, "-1", INT32_MIN, INT32_MAX, USED, "Id of this broker; -1 = generate from ZooKeeper if allowed (first id = reserved.broker.max.id + 1).") \
+	X("broker.id.generation.enable", BOOLEAN, "true", 0, 0, CONTROLLER, "Allow generated ids (from /brokers/seqid).") \
+	X("reserved.broker.max.id", INT, "1000", 0, INT32_MAX, CONTROLLER, "Largest id a user may set while generation is on.") \
+	X("broker.rack", STRING, NULL, 0, 0, USED, "Rack name, for placement and follower fetching.") \
+	X("node.id", INT, "-1", INT32_MIN, INT32_MAX, USED, "KRaft name for the id; in ZK mode equal to broker.id.") \
+	X("zookeeper.connect", STRING, NULL, 0, 0, USED, "host:port list with optional chroot; required in ZK mode.") \
+	X("zookeeper.connection.timeout.ms", INT, NULL, INT32_MIN, INT32_MAX, NO_EFFECT, "Time to connect; null = session timeout.") \
+	X("zookeeper.session.timeout.ms", INT, "18000", INT32_MIN, INT32_MAX, USED, "ZooKeeper session timeout.") \
+	X("zookeeper.set.acl", BOOLEAN, "false", 0, 0, SECURITY, "Write znodes with secure ACLs.") \
+	X("zookeeper.max.in.flight.requests", INT, "10", 1, INT32_MAX, NO_EFFECT, "Pipelined requests to ZooKeeper.") \
+	X("listeners", STRING, "PLAINTEXT://:9092", 0, 0, USED, "Bind list NAME://host:port; names unique; ports unique (except one IPv4 + one IPv6); empty host = default interface.") \
+	X("advertised.listeners", STRING, NULL, 0, 0, USED, "Addresses given to clients and stored in the registration; null = listeners; 0.0.0.0 not allowed.") \
+	X("listener.security.protocol.map", STRING, "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL", 0, 0, USED, "Listener name to security protocol.") \
+	X("inter.broker.listener.name", STRING, NULL, 0, 0, USED, "Listener for broker-to-broker; exclusive with security.inter.broker.protocol.") \
+	X("security.inter.broker.protocol", STRING, "PLAINTEXT", 0, 0, USED, "Protocol (and so listener) for broker-to-broker.") \
+	X("control.plane.listener.name", STRING, NULL, 0, 0, NO_EFFECT, "Extra listener and thread for controller requests only.") \
+	X("inter.broker.protocol.version", STRING, "3.9-IV0", 0, 0, NO_EFFECT, "Level of request versions and formats between brokers.") \
+	X("num.network.threads", INT, "3", 1, INT32_MAX, NO_EFFECT, "Network threads per listener.") \
+	X("num.io.threads", INT, "8", 1, INT32_MAX, NO_EFFECT, "Request handler threads.") \
+	X("background.threads", INT, "10", 1, INT32_MAX, NO_EFFECT, "Scheduler threads.") \
+	X("num.replica.fetchers", INT, "1", INT32_MIN, INT32_MAX, NO_EFFECT, "Fetcher threads per source broker.") \
+	X("num.recovery.threads.per.data.dir", INT, "1", 1, INT32_MAX, USED, "Threads per log dir for recovery at start and flush at stop.") \
+	X("num.replica.alter.log.dirs.threads", INT, NULL, INT32_MIN, INT32_MAX, NO_EFFECT, "Threads moving replicas between dirs; null = number of dirs.") \
+	X("queued.max.requests", INT, "500", 1, INT32_MAX, NO_EFFECT, "Requests waiting for handlers before network threads stop reading.") \
+	X("queued.max.request.bytes", LONG, "-1", INT64_MIN, INT64_MAX, USED, "Memory for waiting requests; -1 no limit.") \
+	X("request.timeout.ms", INT, "30000", INT32_MIN, INT32_MAX, USED, "Time the broker waits for answers as a client (also auto topic creation).") \
+	X("socket.request.max.bytes", INT, "104857600", 1, INT32_MAX, USED, "Largest request; larger or negative size closes the connection.") \
+	X("socket.receive.buffer.bytes", INT, "102400", INT32_MIN, INT32_MAX, NO_EFFECT, "SO_RCVBUF; -1 OS default.") \
+	X("socket.send.buffer.bytes", INT, "102400", INT32_MIN, INT32_MAX, NO_EFFECT, "SO_SNDBUF; -1 OS default.") \
+	X("socket.listen.backlog.size", INT, "50", 1, INT32_MAX, USED, "listen() backlog.") \
+	X("connections.max.idle.ms", LONG, "600000", INT64_MIN, INT64_MAX, USED, "Close connections idle this long.") \
+	X("connections.max.reauth.ms", LONG, "0", INT64_MIN, INT64_MAX, SECURITY, "SASL session lifetime told to clients (0 none); settable per listener and mechanism; longer use without re-authentication closes the connection.") \
+	X("connection.failed.authentication.delay.ms", INT, "100", 0, INT32_MAX, NO_EFFECT, "Delay before closing after a failed authentication; less than connections.max.idle.ms.") \
+	X("max.connections", INT, "2147483647", 0, INT32_MAX, USED, "Connections in total or per listener (prefix); inter-broker listener may exceed by closing others.") \
+	X("max.connections.per.ip", INT, "2147483647", 0, INT32_MAX, NO_EFFECT, "Connections per address; 0 only with overrides.") \
+	X("max.connections.per.ip.overrides", STRING, "", 0, 0, NO_EFFECT, "host:count list.") \
+	X("max.connection.creation.rate", INT, "2147483647", 0, INT32_MAX, NO_EFFECT, "New connections per second, total or per listener.") \
+	X("log.dir", STRING, "/tmp/kafka-logs", 0, 0, USED, "Data dir when log.dirs is not set.") \
+	X("log.dirs", STRING, NULL, 0, 0, USED, "Comma list of data dirs.") \
+	X("log.dir.failure.timeout.ms", LONG, "30000", 1, INT64_MAX, NO_EFFECT, "KRaft: stop the broker if a dir failure cannot be reported in time.") \
+	X("num.partitions", INT, "1", 1, INT32_MAX, USED, "Partitions of auto-created topics and of CreateTopics with -1.") \
+	X("default.replication.factor", INT, "1", INT32_MIN, INT32_MAX, USED, "RF for the same cases.") \
+	X("auto.create.topics.enable", BOOLEAN, "true", 0, 0, USED, "Create unknown topics on Metadata requests that allow it.") \
+	X("delete.topic.enable", BOOLEAN, "true", 0, 0, CONTROLLER, "Accept topic deletion.") \
+	X("create.topic.policy.class.name", CLASS, NULL, 0, 0, NO_EFFECT, "Plugin checking topic creation (POLICY_VIOLATION).") \
+	X("alter.config.policy.class.name", CLASS, NULL, 0, 0, NO_EFFECT, "Plugin checking config changes.") \
+	X("message.max.bytes", INT, "1048588", 0, INT32_MAX, USED, "Broker default of max.message.bytes.") \
+	X("fetch.max.bytes", INT, "57671680", 1024, INT32_MAX, USED, "Upper bound of the bytes of a Fetch answer (first batch may exceed).") \
+	X("max.incremental.fetch.session.cache.slots", INT, "1000", 0, INT32_MAX, USED, "Fetch sessions kept.") \
+	X("max.request.partition.size.limit", INT, "2000", 1, INT32_MAX, NO_EFFECT, "Partitions per DescribeTopicPartitions answer.") \
+	X("log.segment.bytes", INT, "1073741824", 14, INT32_MAX, USED, "Default of segment.bytes.") \
+	X("log.roll.ms", LONG, NULL, INT64_MIN, INT64_MAX, USED, "Default of segment.ms; null = log.roll.hours.") \
+	X("log.roll.hours", INT, "168", 1, INT32_MAX, USED, "Same in hours.") \
+	X("log.roll.jitter.ms", LONG, NULL, INT64_MIN, INT64_MAX, USED, "Default of segment.jitter.ms; null = log.roll.jitter.hours (0).") \
+	X("log.retention.ms", LONG, NULL, INT64_MIN, INT64_MAX, USED, "Default of retention.ms; null = minutes, then hours.") \
+	X("log.retention.minutes", INT, NULL, INT32_MIN, INT32_MAX, USED, "Same in minutes.") \
+	X("log.retention.hours", INT, "168", INT32_MIN, INT32_MAX, USED, "Same in hours.") \
+	X("log.retention.bytes", LONG, "-1", INT64_MIN, INT64_MAX, USED, "Default of retention.bytes.") \
+	X("log.retention.check.interval.ms", LONG, "300000", 1, INT64_MAX, USED, "Period of the retention task.") \
+	X("log.cleanup.policy", LIST, "delete", 0, 0, USED, "Default of cleanup.policy.") \
+	X("log.segment.delete.delay.ms", LONG, "60000", 0, INT64_MAX, USED, "Default of file.delete.delay.ms.") \
+	X("log.index.size.max.bytes", INT, "10485760", 4, INT32_MAX, USED, "Default of segment.index.bytes.") \
+	X("log.index.interval.bytes", INT, "4096", 0, INT32_MAX, USED, "Default of index.interval.bytes.") \
+	X("log.flush.interval.messages", LONG, "9223372036854775807", 1, INT64_MAX, USED, "Default of flush.messages.") \
+	X("log.flush.interval.ms", LONG, NULL, INT64_MIN, INT64_MAX, USED, "Default of flush.ms; null = log.flush.scheduler.interval.ms.") \
+	X("log.flush.scheduler.interval.ms", LONG, "9223372036854775807", INT64_MIN, INT64_MAX, USED, "Period of the time-based flush task.") \
+	X("log.flush.offset.checkpoint.interval.ms", INT, "60000", 0, INT32_MAX, USED, "Period of writing recovery-point-offset-checkpoint.") \
+	X("log.flush.start.offset.checkpoint.interval.ms", INT, "60000", 0, INT32_MAX, USED, "Period of writing log-start-offset-checkpoint.") \
+	X("log.preallocate", BOOLEAN, "false", 0, 0, NO_EFFECT, "Default of preallocate.") \
+	X("log.message.timestamp.type", STRING, "CreateTime", 0, 0, USED, "Default of message.timestamp.type.") \
+	X("log.message.timestamp.before.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, USED, "Default of message.timestamp.before.max.ms.") \
+	X("log.message.timestamp.after.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, USED, "Default of message.timestamp.after.max.ms.") \
+	X("log.cleaner.enable", BOOLEAN, "true", 0, 0, NO_EFFECT, "Run the cleaner (needed for __consumer_offsets).") \
+	X("log.cleaner.threads", INT, "1", 0, INT32_MAX, NO_EFFECT, "Cleaner threads.") \
+	X("log.cleaner.dedupe.buffer.size", LONG, "134217728", INT64_MIN, INT64_MAX, NO_EFFECT, "Memory for key maps, all threads; 24 bytes per key (16 hash + 8 offset); over 1 MiB per thread.") \
+	X("log.cleaner.io.buffer.size", INT, "524288", 0, INT32_MAX, NO_EFFECT, "Copy buffers, all threads.") \
+	X("log.cleaner.io.buffer.load.factor", DOUBLE, "0.9", 0, 0, NO_EFFECT, "Fill limit of the key map.") \
+	X("log.cleaner.io.max.bytes.per.second", DOUBLE, "1.7976931348623157E308", 0, 0, NO_EFFECT, "Cleaner I/O throttle.") \
+	X("log.cleaner.backoff.ms", LONG, "15000", 0, INT64_MAX, NO_EFFECT, "Sleep when nothing is to clean.") \
+	X("log.cleaner.min.cleanable.ratio", DOUBLE, "0.5", 0, 0, NO_EFFECT, "Default of min.cleanable.dirty.ratio.") \
+	X("log.cleaner.min.compaction.lag.ms", LONG, "0", 0, INT64_MAX, NO_EFFECT, "Default of min.compaction.lag.ms.") \
+	X("log.cleaner.max.compaction.lag.ms", LONG, "9223372036854775807", 1, INT64_MAX, NO_EFFECT, "Default of max.compaction.lag.ms.") \
+	X("log.cleaner.delete.retention.ms", LONG, "86400000", 0, INT64_MAX, NO_EFFECT, "Default of delete.retention.ms.") \
+	X("compression.type", STRING, "producer", 0, 0, NO_EFFECT, "Default of the topic config.") \
+	X("min.insync.replicas", INT, "1", 1, INT32_MAX, USED, "Default of the topic config.") \
+	X("unclean.leader.election.enable", BOOLEAN, "false", 0, 0, USED, "Default of the topic config.") \
+	X("auto.leader.rebalance.enable", BOOLEAN, "true", 0, 0, CONTROLLER, "Move leadership back to preferred replicas by itself.") \
+	X("leader.imbalance.check.interval.seconds", LONG, "300", 1, INT64_MAX, CONTROLLER, "Its period.") \
+	X("leader.imbalance.per.broker.percentage", INT, "10", INT32_MIN, INT32_MAX, CONTROLLER, "Its threshold per broker (ZK mode).") \
+	X("controlled.shutdown.enable", BOOLEAN, "true", 0, 0, USED, "Hand over leadership before stopping.") \
+	X("controlled.shutdown.max.retries", INT, "3", INT32_MIN, INT32_MAX, USED, "Tries.") \
+	X("controlled.shutdown.retry.backoff.ms", LONG, "5000", INT64_MIN, INT64_MAX, USED, "Wait between tries.") \
+	X("controller.socket.timeout.ms", INT, "30000", INT32_MIN, INT32_MAX, NO_EFFECT, "Socket timeout controller to brokers.") \
+	X("replica.lag.time.max.ms", LONG, "30000", INT64_MIN, INT64_MAX, USED, "ISR lag limit.") \
+	X("replica.fetch.max.bytes", INT, "1048576", 0, INT32_MAX, USED, "Per-partition bytes of a follower fetch.") \
+	X("replica.fetch.response.max.bytes", INT, "10485760", 0, INT32_MAX, USED, "Total bytes of a follower fetch.") \
+	X("replica.fetch.min.bytes", INT, "1", INT32_MIN, INT32_MAX, USED, "min_bytes of a follower fetch.") \
+	X("replica.fetch.wait.max.ms", INT, "500", INT32_MIN, INT32_MAX, USED, "max_wait of a follower fetch; not above replica.lag.time.max.ms or replica.socket.timeout.ms.") \
+	X("replica.fetch.backoff.ms", INT, "1000", 0, INT32_MAX, USED, "Delay after a fetch error.") \
+	X("replica.socket.timeout.ms", INT, "30000", INT32_MIN, INT32_MAX, NO_EFFECT, "Socket timeout of fetchers.") \
+	X("replica.socket.receive.buffer.bytes", INT, "65536", INT32_MIN, INT32_MAX, NO_EFFECT, "SO_RCVBUF of fetchers.") \
+	X("replica.high.watermark.checkpoint.interval.ms", LONG, "5000", INT64_MIN, INT64_MAX, USED, "Period of writing replication-offset-checkpoint.") \
+	X("replica.selector.class", STRING, NULL, 0, 0, NO_EFFECT, "Preferred read replica plugin (rack-aware one ships).") \
+	X("offsets.topic.num.partitions", INT, "50", 1, INT32_MAX, NO_EFFECT, "Partitions of __consumer_offsets; do not change later.") \
+	X("offsets.topic.replication.factor", SHORT, "3", 1, INT16_MAX, NO_EFFECT, "Its RF; creation fails until so many brokers live.") \
+	X("offsets.topic.segment.bytes", INT, "104857600", 1, INT32_MAX, NO_EFFECT, "Its segment size.") \
+	X("offsets.topic.compression.codec", INT, "0", INT32_MIN, INT32_MAX, NO_EFFECT, "Codec id of its batches.") \
+	X("offsets.retention.minutes", INT, "10080", 1, INT32_MAX, NO_EFFECT, "Offsets of an empty group, or of a not subscribed topic, die after this.") \
+	X("offsets.retention.check.interval.ms", LONG, "600000", 1, INT64_MAX, NO_EFFECT, "Period of offset expiry.") \
+	X("offsets.load.buffer.size", INT, "5242880", 1, INT32_MAX, NO_EFFECT, "Read size while loading (a larger batch is still read).") \
+	X("offsets.commit.timeout.ms", INT, "5000", 1, INT32_MAX, NO_EFFECT, "Wait for commit replication.") \
+	X("offsets.commit.required.acks", SHORT, "-1", INT16_MIN, INT16_MAX, NO_EFFECT, "Acks for commits.") \
+	X("offset.metadata.max.bytes", INT, "4096", INT32_MIN, INT32_MAX, NO_EFFECT, "Longest commit metadata.") \
+	X("group.min.session.timeout.ms", INT, "6000", INT32_MIN, INT32_MAX, NO_EFFECT, "Smallest session timeout (classic).") \
+	X("group.max.session.timeout.ms", INT, "1800000", INT32_MIN, INT32_MAX, NO_EFFECT, "Largest session timeout (classic).") \
+	X("group.initial.rebalance.delay.ms", INT, "3000", INT32_MIN, INT32_MAX, NO_EFFECT, "Wait for more members of an empty group.") \
+	X("group.max.size", INT, "2147483647", 1, INT32_MAX, NO_EFFECT, "Members per group.") \
+	X("group.coordinator.new.enable", BOOLEAN, "false", 0, 0, NO_EFFECT, "New coordinator (KRaft only in 3.9).") \
+	X("group.coordinator.rebalance.protocols", LIST, "classic", 0, 0, NO_EFFECT, "Protocols offered.") \
+	X("group.consumer.session.timeout.ms", INT, "45000", INT32_MIN, INT32_MAX, NO_EFFECT, "KIP-848 session timeout (min 45000, max 60000 by own configs).") \
+	X("group.consumer.heartbeat.interval.ms", INT, "5000", INT32_MIN, INT32_MAX, NO_EFFECT, "KIP-848 heartbeat interval (5000..15000).") \
+	X("transaction.state.log.num.partitions", INT, "50", 1, INT32_MAX, NO_EFFECT, "Partitions of __transaction_state; do not change later.") \
+	X("transaction.state.log.replication.factor", SHORT, "3", 1, INT16_MAX, NO_EFFECT, "Its RF.") \
+	X("transaction.state.log.min.isr", INT, "2", 1, INT32_MAX, NO_EFFECT, "Its min.insync.replicas.") \
+	X("transaction.state.log.segment.bytes", INT, "104857600", 1, INT32_MAX, NO_EFFECT, "Its segment size.") \
+	X("transaction.max.timeout.ms", INT, "900000", 1, INT32_MAX, NO_EFFECT, "Largest transaction timeout a client may ask.") \
+	X("transactional.id.expiration.ms", INT, "604800000", 1, INT32_MAX, NO_EFFECT, "Idle transactional ids are forgotten after this.") \
+	X("transaction.abort.timed.out.transaction.cleanup.interval.ms", INT, "10000", 1, INT32_MAX, NO_EFFECT, "Period of aborting timed-out transactions.") \
+	X("transaction.remove.expired.transaction.cleanup.interval.ms", INT, "3600000", 1, INT32_MAX, NO_EFFECT, "Period of forgetting expired ids.") \
+	X("transaction.partition.verification.enable", BOOLEAN, "true", 0, 0, NO_EFFECT, "KIP-890: ask the coordinator before the first append of a transaction.") \
+	X("producer.id.expiration.ms", INT, "86400000", 1, INT32_MAX, USED, "Partition forgets an idle producer id after this.") \
+	X("producer.id.expiration.check.interval.ms", INT, "600000", 1, INT32_MAX, NO_EFFECT, "Period of that.") \
+	X("authorizer.class.name", STRING, "", 0, 0, SECURITY, "ACL plugin; kafka.security.authorizer.AclAuthorizer in ZK mode (removed in 4.x: StandardAuthorizer).") \
+	X("super.users", STRING, "", 0, 0, SECURITY, "Semicolon list Type:name that pass every check.") \
+	X("allow.everyone.if.no.acl.found", BOOLEAN, "false", 0, 0, SECURITY, "Result for a resource without ACLs.") \
+	X("principal.builder.class", CLASS, "DefaultKafkaPrincipalBuilder", 0, 0, SECURITY, "Builds User:name from TLS/SASL.") \
+	X("sasl.enabled.mechanisms", LIST, "GSSAPI", 0, 0, SECURITY, "Mechanisms offered (per listener prefix).") \
+	X("sasl.mechanism.inter.broker.protocol", STRING, "GSSAPI", 0, 0, SECURITY, "Mechanism used between brokers.") \
+	X("sasl.jaas.config", PASSWORD, NULL, 0, 0, SECURITY, "listener.name.{name}.{mechanism}.sasl.jaas.config on the server.") \
+	X("sasl.server.max.receive.size", INT, "524288", INT32_MIN, INT32_MAX, SECURITY, "Largest SASL token message.") \
+	X("ssl.client.auth", STRING, "none", 0, 0, SECURITY, "none, requested, required.") \
+	X("ssl.keystore.location", STRING, NULL, 0, 0, SECURITY, "Key store path (also ssl.keystore.type JKS, .password, ssl.key.password; PEM types PEM).") \
+	X("ssl.truststore.location", STRING, NULL, 0, 0, SECURITY, "Trust store path.") \
+	X("ssl.enabled.protocols", LIST, "TLSv1.2,TLSv1.3", 0, 0, SECURITY, "TLS versions.") \
+	X("ssl.principal.mapping.rules", STRING, "DEFAULT", 0, 0, SECURITY, "Rules from the certificate DN to a user name.") \
+	X("password.encoder.secret", PASSWORD, NULL, 0, 0, SECURITY, "Key encrypting dynamic password configs in ZooKeeper.") \
+	X("delegation.token.secret.key", PASSWORD, NULL, 0, 0, SECURITY, "Turns tokens on; same on all brokers (old name delegation.token.master.key).") \
+	X("delegation.token.max.lifetime.ms", LONG, "604800000", 1, INT64_MAX, SECURITY, "Longest life of a token.") \
+	X("delegation.token.expiry.time.ms", LONG, "86400000", 1, INT64_MAX, SECURITY, "Life until renewal.") \
+	X("quota.window.num", INT, "11", 1, INT32_MAX, NO_EFFECT, "Samples of client quotas.") \
+	X("quota.window.size.seconds", INT, "1", 1, INT32_MAX, NO_EFFECT, "Length of a sample.") \
+	X("controller.quota.window.num", INT, "11", 1, INT32_MAX, NO_EFFECT, "Samples of the mutation quota.") \
+	X("leader.replication.throttled.rate", LONG, "9223372036854775807", 0, INT64_MAX, NO_EFFECT, "Replication quota as leader, bytes/s.") \
+	X("follower.replication.throttled.rate", LONG, "9223372036854775807", 0, INT64_MAX, NO_EFFECT, "Replication quota as follower, bytes/s.") \
+	X("replica.alter.log.dirs.io.max.bytes.per.second", LONG, "9223372036854775807", 0, INT64_MAX, NO_EFFECT, "Quota for moves between dirs.") \
+	X("metric.reporters", LIST, "", 0, 0, NO_EFFECT, "Metric plugins; one that implements client telemetry turns APIs 71/72 on.") \
+	X("telemetry.max.bytes", INT, "1048576", 1, INT32_MAX, NO_EFFECT, "Largest telemetry push.") \
+	X("admin.listener", STRING, NULL, 0, 0, USED, "HOST:PORT for /health and /metrics; off when unset.") \
+	X("data.loops", INT, "0", 0, 256, USED, "Data loops; 0 = one per CPU.") \
+	X("log.dir.reserved.bytes", LONG, "1073741824", 0, INT64_MAX, USED, "Free space below which producers are refused.") \
+	X("log.scrub.bytes.per.second", LONG, "0", 0, INT64_MAX, NO_EFFECT, "Background verification of logs.") \
+	X("log.message.format.version", STRING, "3.0-IV1", 0, 0, NO_EFFECT, "Ignored by Kafka 3.x as well: the format is v2.")

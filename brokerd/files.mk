@@ -1,0 +1,20 @@
+# brokerd: everything but log/ and replica/ (their own fragments)
+noinst_LIBRARIES += libkbroker.a
+libkbroker_a_SOURCES = \
+	brokerd/broker.c brokerd/broker.h brokerd/broker_priv.h brokerd/status.c \
+	brokerd/config/config.c brokerd/config/config.h brokerd/config/keys.h \
+	brokerd/meta/image.c brokerd/meta/image.h \
+	brokerd/net/net.c brokerd/net/net.h \
+	brokerd/api/api.c brokerd/api/api.h brokerd/api/api_priv.h brokerd/api/admin.c brokerd/api/configs.c brokerd/api/fetch.c \
+	brokerd/api/metadata.c brokerd/api/offsets.c brokerd/api/produce.c brokerd/api/versions.c \
+	brokerd/link/ask.h brokerd/link/ctl.c brokerd/link/ctl.h brokerd/link/ctl_priv.h brokerd/link/forward.c brokerd/link/probe.c brokerd/link/proposals.c \
+	brokerd/life/life.h brokerd/life/checkpoints.c brokerd/life/registration.c
+
+# In link order; the world (libkenvos.a or libkenvsim.a) comes after, then DAEMON_LIBS.
+BROKER_LIBS = libkbroker.a libkreplica.a libklog.a libkconfig.a
+COMMON_LIBS = libklink.a libkenv.a libkcontrol.a libkwire.a libkproto.a libkcompress.a libkbase.a
+DAEMON_LIBS = $(PROTOBUF_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(CODEC_LIBS)
+
+bin_PROGRAMS += brokerd/brokerd
+brokerd_brokerd_SOURCES = brokerd/main.c
+brokerd_brokerd_LDADD = $(BROKER_LIBS) libklink.a libkenvos.a $(COMMON_LIBS) $(OS_LIBS) $(DAEMON_LIBS)

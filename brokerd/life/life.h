@@ -1,0 +1,45 @@
+/* life.h: the parts of a broker's life on its control loop, each on its own:
+ *   registration  the ZooKeeper session, the ephemeral, cluster id, the old session's end (protocol.md D4, D5)
+ *   checkpoints   the files of offsets, written from what the shards report (facts/ondisk.md 5)
+ *   status        the status node, /health, /metrics
+ * They know each other only through their callbacks; brokerd/broker.c wires them. Thread: the control loop.
+ */
+#pragma once
+
+#include "brokerd/config/config.h"
+#include "brokerd/log/log_dir.h"
+#include "brokerd/replica/shard.h"
+#include "common/env/zk.h"
+
+/* ---- registration ---- */
+struct registration;
+struct registration_events {
+	void *ctx;
+	void (*session)(void *ctx, bool connected);      /* for the state shown, and whoever watches nodes */
+	void (*new_session)(void *ctx, struct zk *zk);   /* observations have to be set (again) */
+	/* The ephemeral stands. first: of this process's life (boot epoch). */
+	void (*registered)(void *ctx, int64_t broker_epoch, bool first, const char *cluster_id);
+	void (*waiting)(void *ctx, const char *for_what); /* a sentence for /health */
+};
+struct registration *registration_new(struct env *env, struct loop *l, const struct broker_config *cfg, const struct registration_events *ev);
+void registration_start(struct registration *r);                       /* opens the session */
+void registration_ready(struct registration *r, struct log_dirs *dirs); /* logs are loaded: register from now on */
+void registration_again(struct registration *r);                        /* a controller does not see our node: look and mend */
+/* Does the node still stand with our epoch? For B4: fn(ctx, known, stands); known false without ZooKeeper. */
+void registration_check(struct registration *r, void (*fn)(void *ctx, bool known, bool stands), void *ctx);
+struct zk *registration_zk(struct registration *r);                     /* NULL before the session */
+bool registration_connected(const struct registration *r);
+void registration_close(struct registration *r, void (*closed)(void *ctx), void *ctx); /* ends the session: the ephemerals go */
+void registration_free(struct registration *r);
+
+/* ---- checkpoints ---- */
+struct checkpoints;
+/* rows_seen(ctx, rows, count): every report, for the inventory; may be NULL. */
+struct checkpoints *checkpoints_new(struct env *env, struct loop *l, const struct broker_config *cfg, struct log_dirs *dirs, struct shard **shards, uint32_t count,
+	void (*rows_seen)(void *ctx, const struct shard_checkpoint_row *rows, uint32_t count), void *ctx);
+void checkpoints_start(struct checkpoints *c);
+/* Reports now, out of turn: rows_seen runs soon. */
+void checkpoints_refresh(struct checkpoints *c);
+/* Clean stop: stops the shards, writes what they report, marks the directories clean. */
+void checkpoints_final(struct checkpoints *c, void (*done)(void *ctx), void *ctx);
+void checkpoints_free(struct checkpoints *c);

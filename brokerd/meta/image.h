@@ -1,0 +1,101 @@
+/* image.h: the metadata image: what this broker knows of the cluster (design.md 3, protocol.md C7).
+ *
+ * Immutable and refcounted. The control loop builds the next image from a delta (sharing what did not change) and posts the pointer to
+ * every loop; a request uses one image from start to end. Position = (controller_epoch, seq); only ever replaced by a newer one.
+ * Thread: building on the control loop; reading and ref/unref anywhere.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/base/slice.h"
+#include "common/base/uuid.h"
+
+struct image_endpoint {
+	char *listener, *host, *security;
+	uint16_t port;
+};
+struct image_broker {
+	atomic_uint refs;
+	int32_t id;
+	int64_t broker_epoch;
+	bool available;      /* shown to clients, electable */
+	bool shutting_down;
+	char *rack;          /* NULL none */
+	struct image_endpoint *endpoints;
+	uint32_t endpoint_count;
+};
+struct image_ids { int32_t *ids; int32_t count; };
+struct image_partition {
+	int32_t leader, leader_epoch, partition_epoch, min_isr;
+	int8_t recovery_state;
+	struct image_ids replicas, isr, adding, removing, elr, lossy, fresh;
+};
+struct image_config { char *key, *value; };
+struct image_topic {
+	atomic_uint refs;
+	char *name;
+	struct uuid id;
+	struct image_partition *partitions; /* [0, partition_count); a hole has replicas.count == 0 */
+	int32_t partition_count;
+	struct image_config *config;        /* overrides, sorted by key */
+	uint32_t config_count;
+	bool internal;
+};
+
+struct image; /* opaque but for these */
+int32_t image_controller_epoch(const struct image *im);
+uint64_t image_seq(const struct image *im);
+const char *image_cluster_id(const struct image *im);  /* "" until known */
+int32_t image_controller_broker(const struct image *im); /* -1 none (J1) */
+
+struct image *image_empty(void);
+struct image *image_ref(struct image *im);
+void image_unref(struct image *im); /* NULL is fine */
+
+const struct image_broker *image_find_broker(const struct image *im, int32_t id); /* NULL if unknown */
+uint32_t image_broker_count(const struct image *im);
+const struct image_broker *image_broker_at(const struct image *im, uint32_t i); /* ascending ids */
+const struct image_endpoint *image_broker_endpoint(const struct image_broker *b, const char *listener); /* NULL */
+const struct image_topic *image_find_topic(const struct image *im, struct slice name);
+const struct image_topic *image_find_topic_id(const struct image *im, const struct uuid *id);
+static inline const struct image_partition *image_topic_partition(const struct image_topic *t, int32_t p)
+{
+	return t && p >= 0 && p < t->partition_count && t->partitions[p].replicas.count > 0 ? &t->partitions[p] : 0;
+}
+uint32_t image_topic_count(const struct image *im);
+/* All topics in a fixed order (by name); stops when fn returns false. */
+void image_each_topic(const struct image *im, bool (*fn)(void *ctx, const struct image_topic *t), void *ctx);
+const char *image_topic_config(const struct image_topic *t, const char *key); /* override or NULL */
+/* Dynamic broker config: entity "brokers/1" or "brokers/<default>"; NULL if not set. */
+const char *image_entity_config(const struct image *im, const char *entity, const char *key);
+
+bool image_ids_has(const struct image_ids *s, int32_t id);
+
+/* What changed from one image to the next. */
+struct image_change {
+	const struct image_topic *topic; /* of the new image; of the old one when it is gone. Held by the changes until image_changes_free */
+	int32_t partition;
+	bool removed;        /* named by a remove delta: the replica may go (protocol.md K1). Absence in a snapshot is never a removal */
+};
+struct image_changes {
+	struct image_change *items;
+	uint32_t count;
+	bool brokers_changed, configs_changed;
+};
+void image_changes_free(struct image_changes *c);
+
+struct Klamm__Control__Changes;
+/* A delta on top of `base`. ERR_CORRUPT: the delta makes no sense (the caller asks for a snapshot). A delta that is not newer than base is refused
+ * with ERR_STALE (applied twice: nothing happens). Per partition only (leader epoch, partition epoch) >= its own is taken (C6). */
+MUST_CHECK int image_apply(struct image *base, int32_t controller_epoch, uint64_t seq, const struct Klamm__Control__Changes *ch,
+	struct image **ret_image, struct image_changes *ret_changes);
+/* A snapshot: everything it holds, applied as a difference (C7). Topics that are absent stay known to the log layer (K2). */
+MUST_CHECK int image_apply_snapshot(struct image *base, int32_t controller_epoch, uint64_t seq, const struct Klamm__Control__Changes *const *parts, uint32_t part_count,
+	struct image **ret_image, struct image_changes *ret_changes);
+
+/* The one place that says which data loop owns a partition (protocol.md I1). */
+uint32_t partition_owner(uint64_t hash_seed, const struct uuid *topic_id, struct slice topic, int32_t partition, uint32_t loops);

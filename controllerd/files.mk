@@ -1,0 +1,22 @@
+# controllerd: the controller of a cluster. libkcontroller.a is all of it but main.c: klamm-sim links it as well.
+# libkconfig.a: configuration keys that both daemons know.
+noinst_LIBRARIES += libkconfig.a libkcontroller.a
+libkconfig_a_SOURCES = common/config/topic_config.c common/config/topic_config.h
+libkcontroller_a_SOURCES = \
+	controllerd/config.c controllerd/controller.c controllerd/controller.h \
+	controllerd/elect/elect.c controllerd/elect/elect.h controllerd/elect/standby.c \
+	controllerd/plan/assign.c controllerd/plan/assign.h \
+	controllerd/plan/elect.c controllerd/plan/elect.h controllerd/plan/isr.c \
+	controllerd/plan/image.c controllerd/plan/image.h \
+	controllerd/plan/topics.c controllerd/plan/topics.h \
+	controllerd/push/admin.c controllerd/push/frame.c controllerd/push/frame.h controllerd/push/live.c \
+	controllerd/push/push.h controllerd/push/ring.c controllerd/push/server.c \
+	controllerd/state/calls.c controllerd/state/calls.h \
+	controllerd/state/life.c controllerd/state/load.c controllerd/state/pids.c \
+	controllerd/state/state.c controllerd/state/state.h controllerd/state/topics.c \
+	controllerd/state/writer.c controllerd/state/writer.h
+
+bin_PROGRAMS += controllerd/controllerd
+controllerd_controllerd_SOURCES = controllerd/main.c
+CONTROLLER_LIBS = libkcontroller.a libkconfig.a
+controllerd_controllerd_LDADD = $(CONTROLLER_LIBS) libklink.a libkenvos.a $(COMMON_LIBS) $(OS_LIBS) $(DAEMON_LIBS)

@@ -1,0 +1,159 @@
+/* state.h: the cluster state of a reign: read from ZooKeeper, changed by fenced writes, handed on for publication.
+ *
+ * A reign begins with an empty image and a pipelined read of everything (F2 without a journal); once loaded it is kept true by watches
+ * on a handful of directories and by our own acknowledged writes. Partitions that need a look are queued; each look asks plan/ what the
+ * state should be and writes it; one write is in flight per node, and events meanwhile cause another look (C3).
+ * Nothing reaches the lists of what is to be published before ZooKeeper has acknowledged it (C1).
+ * Files: state.c (looks, partition writes), load.c (reading, watching), life.c (brokers: admission, death), topics.c (creation and
+ * deletion), pids.c (producer id blocks).
+ * Thread: the control loop. Failure: the end of the reign (state_end) drops all of it.
+ */
+#pragma once
+
+#include "common/base/arena.h"
+#include "common/base/list.h"
+#include "common/env/loop.h"
+#include "controllerd/elect/elect.h"
+#include "controllerd/plan/elect.h"
+#include "controllerd/plan/image.h"
+#include "controllerd/plan/topics.h"
+#include "controllerd/state/calls.h"
+#include "controllerd/state/writer.h"
+
+struct state_host {
+	void *ctx;
+	void (*loaded)(void *ctx);
+	void (*changed)(void *ctx); /* one of the publication lists got something */
+	/* Answers to state_hello. */
+	void (*admitted)(void *ctx, int32_t broker);
+	void (*registration_missing)(void *ctx, int32_t broker);
+	void (*refused)(void *ctx, int32_t broker, const char *why);
+	void (*want_hello)(void *ctx, int32_t broker);  /* its inventory is too old for a decision (E3) */
+	void (*registered)(void *ctx, int32_t broker, bool there); /* the ephemeral came or went */
+	void (*reject)(void *ctx, int32_t broker, uint64_t number, const struct plan_topic *t, int32_t partition, int16_t error, int32_t leader_epoch, int32_t partition_epoch);
+};
+
+struct state_proposal { /* an AlterPartition of a leader that waits for its look */
+	int32_t broker, leader_epoch, partition_epoch, recovery_state;
+	uint64_t number;
+	int32_t isr_count;
+	int32_t isr[];
+};
+
+struct state_deleted { /* a removed topic whose replicas are not all gone yet (K1) */
+	struct list link;
+	struct uuid id;
+	char *name;
+	struct plan_ids brokers; /* that have not confirmed */
+	int32_t *left;           /* per broker: replicas not confirmed; loaded ones: 1 */
+	bool removing;
+};
+struct state_removed { /* to be published */
+	struct uuid id;
+	char *name;
+};
+struct state_failover {
+	bool any;
+	int32_t broker, partitions;
+	char reason[48];
+	int64_t began_us, took_ms;
+	int32_t pending;
+};
+struct state_pids_waiter {
+	struct list link;
+	void (*fn)(void *ctx, void *arg, int16_t error, int64_t first, int32_t count);
+	void *ctx, *arg;
+	int32_t broker;
+};
+
+struct state {
+	struct env *env;
+	struct loop *loop;
+	struct elect *el;
+	struct writer wr;
+	struct calls calls;
+	struct state_host host;
+	struct plan_image *im; /* NULL between reigns */
+	bool active, loaded, lineage_ok, delete_enabled;
+	int32_t reads;          /* outstanding of the first load */
+	struct list work;       /* partitions that need a look */
+	struct list later;      /* the same, after a pause */
+	struct deferred work_soon;
+	struct timer work_timer, later_timer;
+	/* publication (drained by push) */
+	struct list changed_partitions, changed_topics, changed_brokers;
+	struct state_removed *removed;
+	size_t removed_count, removed_cap;
+	int32_t *removed_brokers;
+	size_t removed_broker_count, removed_broker_cap;
+	bool cluster_changed, configs_changed;
+	/* topics */
+	struct list deleted;
+	struct plan_configs creating; /* names that are being created */
+	struct plan_configs reading;  /* names whose nodes are being read */
+	bool topics_reading, topics_again, admin_after;
+	int64_t config_seq;     /* last notification seen; -1 none */
+	/* producer ids */
+	struct list pids;
+	bool pids_busy;
+	struct state_failover failover;
+	uint64_t leader_changes, isr_changes;
+};
+
+void state_init(struct state *s, struct loop *l, struct elect *el, const struct state_host *host, bool delete_enabled);
+void state_begin(struct state *s, struct zk *zk, int32_t epoch, int32_t epoch_version, bool lineage_ok);
+void state_end(struct state *s);
+void state_fini(struct state *s); /* no callbacks */
+
+/* ---- state.c ---- */
+void state_touch(struct state *s, struct plan_partition *p);       /* look at it */
+void state_touch_later(struct state *s, struct plan_partition *p); /* after a pause */
+void state_touch_broker(struct state *s, int32_t broker);          /* all partitions that it replicates */
+void state_touch_all(struct state *s);
+void state_publish_partition(struct state *s, struct plan_partition *p);
+void state_publish_topic(struct state *s, struct plan_topic *t, bool config);
+void state_publish_broker(struct state *s, struct plan_broker *b);
+/* Takes over q (mem_alloc'ed). ERR_NOENT: no such partition (q is freed). */
+MUST_CHECK int state_propose(struct state *s, const struct uuid *topic_id, int32_t partition, struct state_proposal *q);
+void state_min_isr_changed(struct state *s);
+bool state_broker_settled(const struct state *s, int32_t broker, uint32_t *ret_led); /* no look or write of its partitions is open */
+/* Marks of `broker` in p are dealt with. */
+void state_marks_done(struct state *s, struct plan_partition *p, const struct plan_ids *ending, const struct plan_ids *lossy);
+
+/* ---- load.c ---- */
+void load_begin(struct state *s);
+void load_brokers(struct state *s);
+void load_topics(struct state *s);
+void load_topic_config(struct state *s, const char *topic);
+
+/* ---- life.c ---- */
+struct state_hello {
+	int32_t broker;
+	int64_t boot_epoch, broker_epoch;
+};
+/* Statics and inventory stand in the image's broker already. The answer comes by one of the callbacks. Only while loaded. */
+void state_hello(struct state *s, const struct state_hello *h);
+void state_applied(struct state *s, int32_t broker);                       /* it has the snapshot: electable from now on (D3) */
+void state_dead(struct state *s, int32_t broker, const char *reason);      /* fenced, or gone */
+void state_shutting_down(struct state *s, int32_t broker, bool on);
+void state_stalled(struct state *s, int32_t broker, bool on);
+void state_replica_offline(struct state *s, int32_t broker, const struct uuid *topic_id, int32_t partition);
+void state_dir_offline(struct state *s, int32_t broker); /* a hello with an offline directory: what the inventory lacks is in it */
+void life_settled(struct state *s, int32_t broker);
+void life_registration(struct state *s, int32_t id, bool there, int64_t czxid, struct slice data);
+
+/* ---- topics.c ---- */
+typedef void state_created_fn(void *ctx, void *arg, int err);
+/* The validated assignment of t becomes a topic with a new id; fn(0) once the topic node is written. */
+void state_create_topic(struct state *s, const struct plan_new_topic *t, state_created_fn *fn, void *ctx, void *arg);
+bool state_creating(const struct state *s, struct slice name);
+void state_delete_topic(struct state *s, struct plan_topic *t); /* starts, or goes on */
+void state_deletion_step(struct state *s, struct plan_topic *t);
+void state_deletion_done(struct state *s, int32_t broker, const struct uuid *id, bool all);
+void state_deleted_add(struct state *s, const struct uuid *id, const char *name, const struct plan_ids *brokers, const int32_t *left);
+void state_admin_node_delete(struct state *s, const char *name);
+void state_give_id(struct state *s, struct plan_topic *t); /* a topic node that tools wrote has none */
+
+/* ---- pids.c ---- */
+void state_producer_ids(struct state *s, int32_t broker, void (*fn)(void *ctx, void *arg, int16_t error, int64_t first, int32_t count), void *ctx, void *arg);
+void pids_end(struct state *s);

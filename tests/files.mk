@@ -1,0 +1,133 @@
+# Unit tests. Each program: check_PROGRAMS += tests/unit/test_X, tests_unit_test_X_SOURCES, _LDADD; then TESTS += it.
+UNIT_SOURCES = tests/unit/unit.c tests/unit/unit.h
+AM_TESTS_ENVIRONMENT = srcdir='$(abs_top_srcdir)'; builddir='$(abs_top_builddir)'; export srcdir builddir;
+
+# common/base, common/zk, common/metrics, common/link, common/compress
+check_PROGRAMS += tests/unit/test_base
+tests_unit_test_base_SOURCES = tests/unit/test_base.c $(UNIT_SOURCES)
+tests_unit_test_base_LDADD = libkbase.a $(ISAL_LIBS) $(CUNIT_LIBS)
+TESTS += tests/unit/test_base
+
+# common/wire, proto/kafka
+check_PROGRAMS += tests/unit/test_wire tests/unit/test_wire_golden
+tests_unit_test_wire_SOURCES = tests/unit/test_wire.c $(UNIT_SOURCES)
+tests_unit_test_wire_LDADD = libkwire.a libkproto.a libkbase.a $(ISAL_LIBS) $(CUNIT_LIBS)
+tests_unit_test_wire_golden_SOURCES = tests/unit/test_wire_golden.c $(UNIT_SOURCES)
+tests_unit_test_wire_golden_LDADD = libkwire.a libkproto.a libkbase.a $(ISAL_LIBS) $(CUNIT_LIBS)
+TESTS += tests/unit/test_wire tests/unit/test_wire_golden
+EXTRA_DIST += tests/golden/wire tests/fuzz/fuzz_request.c
+
+check_PROGRAMS += tests/unit/test_zkdata tests/unit/test_metrics tests/unit/test_link tests/unit/test_compress
+tests_unit_test_zkdata_SOURCES = tests/unit/test_zkdata.c $(UNIT_SOURCES)
+tests_unit_test_zkdata_LDADD = libkbase.a $(JANSSON_LIBS) $(ISAL_LIBS) $(CUNIT_LIBS)
+EXTRA_DIST += tests/golden/znodes-golden.txt
+tests_unit_test_metrics_SOURCES = tests/unit/test_metrics.c $(UNIT_SOURCES)
+tests_unit_test_metrics_LDADD = libkbase.a $(CUNIT_LIBS)
+tests_unit_test_link_SOURCES = tests/unit/test_link.c $(UNIT_SOURCES)
+tests_unit_test_link_LDADD = libklink.a libkenv.a libkbase.a $(CUNIT_LIBS)
+tests_unit_test_compress_SOURCES = tests/unit/test_compress.c $(UNIT_SOURCES)
+tests_unit_test_compress_LDADD = libkcompress.a libkbase.a $(CODEC_LIBS) $(CUNIT_LIBS)
+TESTS += tests/unit/test_zkdata tests/unit/test_metrics tests/unit/test_link tests/unit/test_compress
+
+# common/env/os. test_zk_os needs Java and a ZooKeeper: it runs in check-cluster, not in check.
+check_PROGRAMS += tests/unit/test_env_os tests/unit/test_zk_os
+tests_unit_test_env_os_SOURCES = tests/unit/test_env_os.c $(UNIT_SOURCES)
+tests_unit_test_env_os_LDADD = libkenvos.a libkenv.a libkbase.a $(OS_LIBS) $(CUNIT_LIBS)
+tests_unit_test_zk_os_SOURCES = tests/unit/test_zk_os.c $(UNIT_SOURCES)
+tests_unit_test_zk_os_LDADD = libkenvos.a libkenv.a libkbase.a $(OS_LIBS) $(CUNIT_LIBS)
+TESTS += tests/unit/test_env_os
+EXTRA_DIST += tests/tools/zk-start
+
+# common/env/sim; and the seam itself
+check_PROGRAMS += tests/unit/test_env_sim tests/unit/test_zk_sim
+tests_unit_test_env_sim_SOURCES = tests/unit/test_env_sim.c $(UNIT_SOURCES)
+tests_unit_test_env_sim_LDADD = libkenvsim.a libkenv.a libkbase.a $(CRYPTO_LIBS) $(CUNIT_LIBS)
+tests_unit_test_zk_sim_SOURCES = tests/unit/test_zk_sim.c tests/unit/zk_script.c tests/unit/zk_script.h $(UNIT_SOURCES)
+tests_unit_test_zk_sim_LDADD = libkenvsim.a libkenv.a libkbase.a $(CRYPTO_LIBS) $(CUNIT_LIBS)
+TESTS += tests/unit/test_env_sim tests/unit/test_zk_sim
+# The same script on a real ZooKeeper: as test_zk_os, part of check-cluster.
+check_PROGRAMS += tests/unit/test_zk_script_os
+tests_unit_test_zk_script_os_SOURCES = tests/unit/test_zk_script_os.c tests/unit/zk_script.c tests/unit/zk_script.h $(UNIT_SOURCES)
+tests_unit_test_zk_script_os_LDADD = libkenvos.a libkenv.a libkbase.a $(OS_LIBS) $(CUNIT_LIBS)
+EXTRA_DIST += tests/golden/zk-script.txt tests/tools/check-seam
+
+# What the daemons and the simulator are made of calls the outside only through common/env.
+check-seam: all
+	$(PYTHON) '$(top_srcdir)/tests/tools/check-seam' --self-test '$(CC)'
+	$(PYTHON) '$(top_srcdir)/tests/tools/check-seam' '$(abs_top_builddir)'
+.PHONY: check-seam
+
+# bench
+check_PROGRAMS += tests/unit/test_bench
+tests_unit_test_bench_SOURCES = tests/unit/test_bench.c bench/cluster.c bench/hist.c bench/kwire.c bench/net.c $(UNIT_SOURCES)
+tests_unit_test_bench_LDADD = libkbase.a $(JANSSON_LIBS) $(ISAL_LIBS) $(CUNIT_LIBS) -lm
+TESTS += tests/unit/test_bench
+EXTRA_DIST += tests/interop/kafka-start tests/interop/klamm-cli tests/interop/run tests/interop/confluent_client.py
+
+# brokerd/net, brokerd/meta, brokerd/config; and what holds for every source file
+check_PROGRAMS += tests/unit/test_net tests/unit/test_image tests/unit/test_config
+tests_unit_test_net_SOURCES = tests/unit/test_net.c $(UNIT_SOURCES)
+tests_unit_test_net_LDADD = libkbroker.a libkenv.a libkbase.a $(ISAL_LIBS) $(CUNIT_LIBS)
+tests_unit_test_image_SOURCES = tests/unit/test_image.c $(UNIT_SOURCES)
+tests_unit_test_image_LDADD = libkbroker.a libkcontrol.a libkbase.a $(PROTOBUF_LIBS) $(XXHASH_LIBS) $(ISAL_LIBS) $(CUNIT_LIBS)
+tests_unit_test_config_SOURCES = tests/unit/test_config.c $(UNIT_SOURCES)
+tests_unit_test_config_LDADD = $(BROKER_LIBS) $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
+TESTS += tests/unit/test_net tests/unit/test_image tests/unit/test_config tests/tools/check-includes tests/tools/check-style
+EXTRA_DIST += tests/tools/check-includes tests/tools/check-style tests/tools/check-mutants tests/mutants tests/cluster tests/run .ci/run
+EXTRA_DIST += tests/fuzz/run tests/fuzz/make-corpus
+
+# Fuzz targets: configure --enable-fuzz CC=clang; tests/fuzz/run SECONDS BUILDDIR
+EXTRA_DIST += tests/fuzz/fuzz_batch.c tests/fuzz/fuzz_zkdata.c tests/fuzz/fuzz_control.c
+if FUZZ
+FUZZ_LINK = $(KLAMM_LDFLAGS) -fsanitize=fuzzer
+noinst_PROGRAMS += tests/fuzz/fuzz_request tests/fuzz/fuzz_batch tests/fuzz/fuzz_zkdata tests/fuzz/fuzz_control
+tests_fuzz_fuzz_request_SOURCES = tests/fuzz/fuzz_request.c
+tests_fuzz_fuzz_request_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_request_LDADD = libkwire.a libkproto.a libkbase.a $(ISAL_LIBS)
+tests_fuzz_fuzz_batch_SOURCES = tests/fuzz/fuzz_batch.c
+tests_fuzz_fuzz_batch_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_batch_LDADD = libklog.a libkenv.a libkcompress.a libkbase.a $(CODEC_LIBS)
+tests_fuzz_fuzz_zkdata_SOURCES = tests/fuzz/fuzz_zkdata.c
+tests_fuzz_fuzz_zkdata_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_zkdata_LDADD = libkbase.a $(JANSSON_LIBS) $(ISAL_LIBS)
+tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c
+tests_fuzz_fuzz_control_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_control_LDADD = libkbroker.a libkcontrol.a libkbase.a $(PROTOBUF_LIBS) $(XXHASH_LIBS) $(ISAL_LIBS)
+endif
+
+# brokerd/replica, brokerd/fetch: the pure core, then shards and fetches in the simulated world
+check_PROGRAMS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch
+MINI_SOURCES = tests/unit/mini.c tests/unit/mini.h $(UNIT_SOURCES)
+MINI_LIBS = libkreplica.a libkbroker.a libkreplica.a libklog.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
+tests_unit_test_replica_SOURCES = tests/unit/test_replica.c $(UNIT_SOURCES)
+tests_unit_test_replica_LDADD = libkreplica.a libkbase.a $(CUNIT_LIBS)
+tests_unit_test_shard_SOURCES = tests/unit/test_shard.c $(MINI_SOURCES)
+tests_unit_test_shard_LDADD = $(MINI_LIBS)
+tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(MINI_SOURCES)
+tests_unit_test_fetch_LDADD = $(MINI_LIBS)
+TESTS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch
+
+# Real ZooKeeper, real processes on loopback.
+check-cluster: all $(check_PROGRAMS)
+	$(PYTHON) '$(top_srcdir)/tests/cluster/run' --build '$(abs_top_builddir)' $(CASES)
+check-mutants:
+	$(PYTHON) '$(top_srcdir)/tests/tools/check-mutants' --work '$(abs_top_builddir)/mutants-work' $(M)
+.PHONY: check-cluster check-mutants
+
+# brokerd/log
+LOG_TEST_SOURCES = tests/unit/log_util.c tests/unit/log_util.h $(UNIT_SOURCES)
+LOG_TEST_LIBS = libklog.a libkcompress.a libkenvos.a libkenv.a libkbase.a $(OS_LIBS) $(CODEC_LIBS) $(CUNIT_LIBS)
+LOG_TESTS = tests/unit/test_batch tests/unit/test_producer_state tests/unit/test_log tests/unit/test_log_recovery tests/unit/test_log_golden
+check_PROGRAMS += $(LOG_TESTS)
+tests_unit_test_batch_SOURCES = tests/unit/test_batch.c $(LOG_TEST_SOURCES)
+tests_unit_test_batch_LDADD = $(LOG_TEST_LIBS)
+tests_unit_test_producer_state_SOURCES = tests/unit/test_producer_state.c $(LOG_TEST_SOURCES)
+tests_unit_test_producer_state_LDADD = $(LOG_TEST_LIBS)
+tests_unit_test_log_SOURCES = tests/unit/test_log.c $(LOG_TEST_SOURCES)
+tests_unit_test_log_LDADD = $(LOG_TEST_LIBS)
+tests_unit_test_log_recovery_SOURCES = tests/unit/test_log_recovery.c $(LOG_TEST_SOURCES)
+tests_unit_test_log_recovery_LDADD = $(LOG_TEST_LIBS)
+tests_unit_test_log_golden_SOURCES = tests/unit/test_log_golden.c $(LOG_TEST_SOURCES)
+tests_unit_test_log_golden_LDADD = $(LOG_TEST_LIBS)
+TESTS += $(LOG_TESTS)
+EXTRA_DIST += tests/golden/log-3.9 tests/golden/log-3.9-unclean tests/golden/check-log.py

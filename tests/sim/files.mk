@@ -1,0 +1,28 @@
+# tests/sim: klamm-sim, the simulator: whole clusters on virtual time
+bin_PROGRAMS += klamm-sim
+klamm_sim_SOURCES = \
+	tests/sim/batch.c tests/sim/batch.h \
+	tests/sim/checks.c tests/sim/checks.h tests/sim/checks_disk.c tests/sim/checks_priv.h \
+	tests/sim/client.c tests/sim/client.h tests/sim/client_admin.c tests/sim/client_consumer.c tests/sim/client_producer.c \
+	tests/sim/cluster.c \
+	tests/sim/faults.c \
+	tests/sim/harness.h \
+	tests/sim/main.c \
+	tests/sim/run.c
+klamm_sim_LDADD = libkbroker.a libkcontroller.a libkreplica.a libklog.a libklink.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS)
+
+# A range of seeds in `make check`, and the checks themselves.
+TESTS += tests/sim/check-sim
+EXTRA_DIST += tests/sim/check-sim
+tests/sim/check-sim.log: klamm-sim
+check_PROGRAMS += tests/unit/test_sim_checks
+tests_unit_test_sim_checks_SOURCES = tests/unit/test_sim_checks.c $(UNIT_SOURCES) tests/sim/batch.c tests/sim/checks.c tests/sim/checks_disk.c
+tests_unit_test_sim_checks_LDADD = libklink.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
+TESTS += tests/unit/test_sim_checks
+
+# make sim SEEDS=A..B JOBS=J
+SEEDS = 1..1000
+JOBS = 2
+sim: klamm-sim
+	./klamm-sim --seeds $(SEEDS) --jobs $(JOBS)
+.PHONY: sim

@@ -1,0 +1,236 @@
+/* test_batch.c: what a leader refuses and why; patching; every prefix and every flipped bit of a batch. */
+#include <stdio.h>
+#include <string.h>
+
+#include "brokerd/log/record.h"
+#include "common/base/mem.h"
+#include "tests/unit/log_util.h"
+#include "tests/unit/unit.h"
+
+static struct batch_limits limits(void)
+{
+	return (struct batch_limits){.bytes_max = 1 << 20, .now_ms = 1700000000000, .before_max_ms = INT64_MAX, .after_max_ms = INT64_MAX,
+		.produce_version = 9, .decompressed_max = 1 << 24};
+}
+
+static struct batch got;
+static struct batch_verdict v;
+
+static int check_bytes(const struct buf *b, size_t len, const struct batch_limits *lim)
+{
+	/* a copy of exact size: reading past the end is seen by the sanitizer */
+	uint8_t *exact = mem_alloc(len ? len : 1);
+	memcpy(exact, b->data, len);
+	batch_validate(slice_make(exact, len), lim, &got, &v);
+	mem_free(exact);
+	return v.err;
+}
+
+static int check(struct tw_batch spec, const struct batch_limits *lim)
+{
+	size_t len;
+	struct buf *b = tw_batch(spec, &len);
+	int err = check_bytes(b, len, lim);
+	buf_unref(b);
+	return err;
+}
+
+static void test_good(void)
+{
+	struct batch_limits lim = limits();
+
+	for (int codec = 0; codec < 5; codec++)
+		for (int n = 1; n < 300; n += 37) {
+			CU_ASSERT_EQUAL(check(TW_BATCH(.codec = codec, .count = n, .value_bytes = 100, .timestamp_step = 3), &lim), 0);
+			CU_ASSERT_EQUAL(got.record_count, n);
+			CU_ASSERT_EQUAL(v.max_timestamp, 1700000000000 + 3 * (n - 1));
+			CU_ASSERT_EQUAL(v.max_timestamp_offset_delta, n - 1);
+		}
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 3, .timestamp_step = -5), &lim), 0);
+	CU_ASSERT_EQUAL(v.max_timestamp, 1700000000000);
+	CU_ASSERT_EQUAL(v.max_timestamp_offset_delta, 0);
+	CU_ASSERT_EQUAL(check(TW_BATCH(.producer_id = 5, .base_sequence = 0, .null_keys = true), &lim), 0);
+}
+
+typedef void change(uint8_t *p, size_t *len);
+static void c_size(uint8_t *p, size_t *len) { be32_put(p + 8, be32_get(p + 8) + 1); }
+static void c_huge(uint8_t *p, size_t *len) { be32_put(p + 8, 0x7ffffff0); }
+static void c_negative(uint8_t *p, size_t *len) { be32_put(p + 8, 0x80000000); }
+static void c_small(uint8_t *p, size_t *len) { be32_put(p + 8, 20); }
+static void c_base(uint8_t *p, size_t *len) { be64_put(p, 5); }
+static void c_magic0(uint8_t *p, size_t *len) { p[16] = 0; }
+static void c_magic1(uint8_t *p, size_t *len) { p[16] = 1; }
+static void c_magic3(uint8_t *p, size_t *len) { p[16] = 3; }
+static void c_crc(uint8_t *p, size_t *len) { p[70] ^= 1; }
+static void c_crc_field(uint8_t *p, size_t *len) { p[17] ^= 1; }
+static void c_codec(uint8_t *p, size_t *len) { p[22] = 5; tw_fix_crc(p, *len); }
+static void c_count0(uint8_t *p, size_t *len) { be32_put(p + 57, 0); tw_fix_crc(p, *len); }
+static void c_count_up(uint8_t *p, size_t *len) { be32_put(p + 57, 4); tw_fix_crc(p, *len); }
+static void c_both_up(uint8_t *p, size_t *len) { be32_put(p + 57, 4); be32_put(p + 23, 3); tw_fix_crc(p, *len); }
+static void c_both_down(uint8_t *p, size_t *len) { be32_put(p + 57, 2); be32_put(p + 23, 1); tw_fix_crc(p, *len); }
+static void c_both_huge(uint8_t *p, size_t *len) { be32_put(p + 57, 0x7fffffff); be32_put(p + 23, 0x7ffffffe); tw_fix_crc(p, *len); }
+static void c_delta(uint8_t *p, size_t *len) { be32_put(p + 23, 0xffffffff); tw_fix_crc(p, *len); }
+static void c_control(uint8_t *p, size_t *len) { p[22] |= 32; tw_fix_crc(p, *len); }
+static void c_pid(uint8_t *p, size_t *len) { be64_put(p + 43, 9); tw_fix_crc(p, *len); }
+static void c_record(uint8_t *p, size_t *len) { p[61] += 2; tw_fix_crc(p, *len); }
+static void c_offset(uint8_t *p, size_t *len) { p[64] += 2; tw_fix_crc(p, *len); }
+static void c_tail(uint8_t *p, size_t *len) { *len += 1; }
+static void c_cut(uint8_t *p, size_t *len) { *len -= 1; }
+static void c_head(uint8_t *p, size_t *len) { *len = 60; }
+static void c_empty(uint8_t *p, size_t *len) { *len = 0; }
+
+static void test_bad(void)
+{
+	static const struct { const char *name; change *fn; int err; } cases[] = {
+		{"size", c_size, LOG_ERR_INVALID_RECORD}, {"huge", c_huge, LOG_ERR_INVALID_RECORD}, {"negative", c_negative, LOG_ERR_BAD_CRC},
+		{"small", c_small, LOG_ERR_BAD_CRC}, {"base", c_base, LOG_ERR_INVALID_RECORD}, {"magic0", c_magic0, LOG_ERR_BAD_MAGIC},
+		{"magic1", c_magic1, LOG_ERR_BAD_MAGIC}, {"magic3", c_magic3, LOG_ERR_BAD_MAGIC}, {"crc", c_crc, LOG_ERR_BAD_CRC},
+		{"crc field", c_crc_field, LOG_ERR_BAD_CRC}, {"codec", c_codec, LOG_ERR_BAD_CODEC}, {"count 0", c_count0, LOG_ERR_INVALID_RECORD},
+		{"count up", c_count_up, LOG_ERR_INVALID_RECORD}, {"both up", c_both_up, LOG_ERR_INVALID_RECORD}, {"both down", c_both_down, LOG_ERR_INVALID_RECORD},
+		{"both huge", c_both_huge, LOG_ERR_INVALID_RECORD}, {"delta", c_delta, LOG_ERR_INVALID_RECORD}, {"control", c_control, LOG_ERR_INVALID_RECORD},
+		{"pid", c_pid, LOG_ERR_INVALID_RECORD}, {"record", c_record, LOG_ERR_INVALID_RECORD}, {"offset", c_offset, LOG_ERR_INVALID_RECORD},
+		{"tail", c_tail, LOG_ERR_INVALID_RECORD}, {"cut", c_cut, LOG_ERR_INVALID_RECORD}, {"head", c_head, LOG_ERR_INVALID_RECORD},
+		{"empty", c_empty, LOG_ERR_INVALID_RECORD},
+	};
+	struct batch_limits lim = limits();
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		size_t len;
+		struct buf *b = tw_batch(TW_BATCH(.count = 3), &len), *room = buf_new(len + 8);
+		memset(room->data, 0, len + 8);
+		memcpy(room->data, b->data, len);
+		cases[i].fn(room->data, &len);
+		int err = check_bytes(room, len, &lim);
+		if (err != cases[i].err)
+			printf("%s: %d, expected %d (%s)\n", cases[i].name, err, cases[i].err, v.message ? v.message : "");
+		CU_ASSERT_EQUAL(err, cases[i].err);
+		CU_ASSERT_PTR_NOT_NULL(v.message);
+		buf_unref(b);
+		buf_unref(room);
+	}
+	/* two batches */
+	size_t len;
+	struct buf *b = tw_batch(TW_BATCH(.count = 3), &len), *two = buf_new(2 * len);
+	memcpy(two->data, b->data, len);
+	memcpy(two->data + len, b->data, len);
+	CU_ASSERT_EQUAL(check_bytes(two, 2 * len, &lim), LOG_ERR_INVALID_RECORD);
+	buf_unref(b);
+	buf_unref(two);
+	/* size comes before the checksum */
+	lim.bytes_max = 100;
+	b = tw_batch(TW_BATCH(.count = 30), &len);
+	b->data[100] ^= 1;
+	CU_ASSERT_EQUAL(check_bytes(b, len, &lim), LOG_ERR_TOO_LARGE);
+	buf_unref(b);
+	/* zstd needs version 7 */
+	lim = limits();
+	lim.produce_version = 6;
+	CU_ASSERT_EQUAL(check(TW_BATCH(.codec = 4), &lim), LOG_ERR_BAD_CODEC);
+	CU_ASSERT_EQUAL(check(TW_BATCH(.codec = 3), &lim), 0);
+	/* a bomb */
+	lim = limits();
+	lim.decompressed_max = 100000;
+	CU_ASSERT_EQUAL(check(TW_BATCH(.codec = 4, .count = 1, .value_bytes = 200000), &lim), LOG_ERR_TOO_LARGE);
+	CU_ASSERT_EQUAL(check(TW_BATCH(.codec = 4, .count = 1, .value_bytes = 90000), &lim), 0);
+}
+
+static void test_record_errors(void)
+{
+	struct batch_limits lim = limits();
+
+	lim.compacted = true;
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 3), &lim), 0);
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 20, .null_keys = true, .codec = 1), &lim), LOG_ERR_INVALID_RECORD);
+	CU_ASSERT_EQUAL(v.record_error_count, BATCH_RECORD_ERRORS_MAX);
+	CU_ASSERT_EQUAL(v.record_errors[3].index, 3);
+	lim.before_max_ms = 1000;
+	lim.after_max_ms = 10;
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 3, .timestamp_step = 5), &lim), 0);
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 3, .timestamp_step = 6), &lim), LOG_ERR_BAD_TIMESTAMP);
+	CU_ASSERT_EQUAL(v.record_error_count, 1);
+	CU_ASSERT_EQUAL(v.record_errors[0].index, 2);
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 3, .timestamp_step = -501), &lim), LOG_ERR_BAD_TIMESTAMP);
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 1, .base_timestamp = INT64_MIN), &lim), LOG_ERR_BAD_TIMESTAMP);
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 1, .base_timestamp = INT64_MAX), &lim), LOG_ERR_BAD_TIMESTAMP);
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 1, .base_timestamp = -1), &lim), 0);
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 3, .timestamp_step = 6, .null_keys = true), &lim), LOG_ERR_BAD_TIMESTAMP);
+	lim.log_append_time = true;
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 3, .timestamp_step = 6), &lim), 0);
+	CU_ASSERT_EQUAL(v.max_timestamp, lim.now_ms);
+}
+
+/* Nothing that a single bit or a cut can do is taken for a good batch, and nothing reads beyond the bytes. */
+static void test_damage(void)
+{
+	struct batch_limits lim = limits();
+
+	for (int codec = 0; codec < 5; codec++) {
+		size_t len;
+		struct buf *b = tw_batch(TW_BATCH(.count = 5, .codec = codec, .value_bytes = 30), &len);
+		for (size_t i = 0; i < len; i++) {
+			CU_ASSERT_NOT_EQUAL(check_bytes(b, i, &lim), 0);
+			for (int bit = 0; bit < 8; bit++) {
+				b->data[i] ^= (uint8_t)(1 << bit);
+				bool epoch = i >= 12 && i < 16; /* not covered, and overwritten */
+				CU_ASSERT_EQUAL(check_bytes(b, len, &lim) == 0, epoch);
+				/* and with a right checksum nothing crashes */
+				if (i >= 21) {
+					tw_fix_crc(b->data, len);
+					(void)check_bytes(b, len, &lim);
+				}
+				b->data[i] ^= (uint8_t)(1 << bit);
+				tw_fix_crc(b->data, len);
+			}
+		}
+		CU_ASSERT_EQUAL(check_bytes(b, len, &lim), 0);
+		buf_unref(b);
+	}
+}
+
+static void test_assign(void)
+{
+	size_t len;
+	struct batch b, again;
+	struct buf *buf = tw_batch(TW_BATCH(.count = 3), &len);
+
+	CU_ASSERT_EQUAL(batch_parse(slice_make(buf->data, len), &b), 0);
+	uint32_t crc = b.crc;
+	batch_assign(buf->data, &b, INT64_C(123456789012), 17, false, 0);
+	CU_ASSERT_EQUAL(batch_parse(slice_make(buf->data, len), &again), 0);
+	CU_ASSERT_EQUAL(again.base_offset, INT64_C(123456789012));
+	CU_ASSERT_EQUAL(again.leader_epoch, 17);
+	CU_ASSERT_EQUAL(again.crc, crc);
+	batch_assign(buf->data, &b, 1, 18, true, 99);
+	CU_ASSERT_EQUAL(batch_parse(slice_make(buf->data, len), &again), 0);
+	CU_ASSERT_TRUE(batch_is_log_append_time(&again));
+	CU_ASSERT_EQUAL(again.max_timestamp, 99);
+	CU_ASSERT_NOT_EQUAL(again.crc, crc);
+	CU_ASSERT_TRUE(batch_crc_ok(slice_make(buf->data, len)));
+	buf_unref(buf);
+}
+
+static void test_parse(void)
+{
+	struct batch b;
+	uint8_t head[61] = {0};
+
+	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 11), &b), ERR_RANGE);
+	CU_ASSERT_EQUAL(b.total_bytes, 0);
+	be32_put(head + 8, 1000);
+	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 12), &b), ERR_RANGE);
+	CU_ASSERT_EQUAL(b.total_bytes, 1012);
+	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 17), &b), LOG_ERR_BAD_MAGIC);
+	head[16] = 2;
+	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 60), &b), ERR_RANGE);
+	CU_ASSERT_EQUAL(b.total_bytes, 1012);
+	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 61), &b), 0);
+	be32_put(head + 8, 48);
+	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 61), &b), ERR_CORRUPT);
+	memset(head, 0, sizeof(head));
+	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 61), &b), ERR_CORRUPT);
+	memset(head, 255, sizeof(head));
+	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 61), &b), ERR_CORRUPT);
+}
+
+UNIT_MAIN("batch", {"good", test_good}, {"bad", test_bad}, {"record_errors", test_record_errors}, {"damage", test_damage}, {"assign", test_assign},
+	  {"parse", test_parse})

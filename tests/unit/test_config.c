@@ -1,0 +1,310 @@
+/* test_config.c: brokerd/config: what a properties file becomes, what is refused and in which words, what is warned about. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "brokerd/config/config.h"
+#include "common/base/check.h"
+#include "tests/unit/unit.h"
+
+static struct str problem, warnings;
+static struct broker_config *cfg;
+
+#define BASE "broker.id=1\nzookeeper.connect=localhost:2181/chroot\nlisteners=PLAINTEXT://127.0.0.1:9092\nlog.dirs=/data\n"
+
+static int parse_with(const char *text, const char *const *overrides, uint32_t count)
+{
+	broker_config_free(cfg);
+	cfg = NULL;
+	str_fini(&problem);
+	str_fini(&warnings);
+	str_init(&problem);
+	str_init(&warnings);
+	int err = broker_config_parse("broker.properties", slice_str(text), overrides, count, &cfg, &problem, &warnings);
+	CU_ASSERT((err == 0) == (cfg != NULL));
+	CU_ASSERT((err == 0) == (problem.len == 0));
+	CU_ASSERT_PTR_NULL(strchr(str_cstr(&problem), '\n')); /* one line */
+	return err;
+}
+
+static int parse(const char *text) { return parse_with(text, NULL, 0); }
+
+/* BASE and one more line. */
+static int parse_more(const char *line)
+{
+	char text[2000];
+	snprintf(text, sizeof(text), "%s%s\n", BASE, line);
+	return parse(text);
+}
+
+static void finish(void)
+{
+	broker_config_free(cfg);
+	cfg = NULL;
+	str_fini(&problem);
+	str_fini(&warnings);
+}
+
+static bool says(const struct str *s, const char *part)
+{
+	bool has = strstr(str_cstr(s), part) != NULL;
+	if (!has)
+		printf("    `%s` lacks `%s`\n", str_cstr(s), part);
+	return has;
+}
+
+static int lines_of(const struct str *s)
+{
+	int n = 0;
+	for (const char *p = str_cstr(s); *p; p++)
+		n += *p == '\n';
+	return n;
+}
+
+/* ---- cases ---- */
+
+static void test_base(void)
+{
+	CU_ASSERT_EQUAL_FATAL(parse(BASE), 0);
+	CU_ASSERT_EQUAL(warnings.len, 0);
+	CU_ASSERT_EQUAL(cfg->broker_id, 1);
+	CU_ASSERT_STRING_EQUAL(cfg->zookeeper_connect, "localhost:2181/chroot");
+	CU_ASSERT_EQUAL(cfg->zookeeper_session_timeout_ms, 18000);
+	CU_ASSERT_EQUAL(cfg->log_dir_count, 1);
+	CU_ASSERT_STRING_EQUAL(cfg->log_dirs[0], "/data");
+	CU_ASSERT_PTR_NULL(cfg->rack);
+	CU_ASSERT_PTR_NULL(cfg->admin_host);
+	CU_ASSERT_EQUAL(cfg->socket_request_max_bytes, 104857600);
+	CU_ASSERT(cfg->auto_create_topics);
+	CU_ASSERT_EQUAL(cfg->num_partitions, 1);
+	CU_ASSERT_EQUAL(cfg->log.segment_bytes, 1073741824);
+	CU_ASSERT_EQUAL(cfg->log.segment_ms, 168ll * 3600000);
+	CU_ASSERT_EQUAL(cfg->log.retention_ms, 168ll * 3600000);
+	CU_ASSERT_EQUAL(cfg->log.retention_bytes, -1);
+	CU_ASSERT_EQUAL(cfg->log.max_message_bytes, 1048588);
+	CU_ASSERT_EQUAL(cfg->replica.replica_lag_time_max_ms, 30000);
+	CU_ASSERT_FALSE(cfg->log.log_append_time);
+	finish();
+}
+
+/* Java's properties syntax: comments, separators, escapes, continued lines, later wins. */
+static void test_syntax(void)
+{
+	CU_ASSERT_EQUAL_FATAL(parse("# a\n! b\n\n  broker.id : 7\nzookeeper.connect localhost:2181\nlog.dirs=/a,\\\n   /b\n"
+		"listeners=PLAINTEXT\\://h:1\nbroker.rack=r\\u00e91\nnum.partitions=3\nnum.partitions=4\n"), 0);
+	CU_ASSERT_EQUAL(cfg->broker_id, 7);
+	CU_ASSERT_EQUAL(cfg->log_dir_count, 2);
+	CU_ASSERT_STRING_EQUAL(cfg->log_dirs[1], "/b");
+	CU_ASSERT_STRING_EQUAL(cfg->listeners[0].host, "h");
+	CU_ASSERT_STRING_EQUAL(cfg->rack, "r\xc3\xa9""1");
+	CU_ASSERT_EQUAL(cfg->num_partitions, 4);
+	finish();
+}
+
+static void test_unknown_key(void)
+{
+	CU_ASSERT_EQUAL(parse_more("zookeper.session.timeout.ms=6000"), 0);
+	CU_ASSERT(says(&warnings, "zookeper.session.timeout.ms") && says(&warnings, "(nearest known: zookeeper.session.timeout.ms)"));
+	CU_ASSERT(says(&warnings, "broker.properties:5:"));
+	CU_ASSERT_EQUAL(lines_of(&warnings), 1);
+	CU_ASSERT_EQUAL(cfg->zookeeper_session_timeout_ms, 18000);
+	CU_ASSERT_EQUAL(parse_more("log.dirss=/x"), 0);
+	CU_ASSERT(says(&warnings, "nearest known: log.dirs)"));
+	char line[400] = "a";
+	for (size_t i = 1; i < 300; i++)
+		line[i] = 'a';
+	strcpy(line + 300, "=1");
+	CU_ASSERT_EQUAL(parse_more(line), 0);
+	CU_ASSERT_EQUAL(lines_of(&warnings), 1);
+	finish();
+}
+
+/* A refusal names file, line, key and what is allowed. */
+static void test_bad_values(void)
+{
+	static const struct { const char *line, *key, *more; } rows[] = {
+		{"num.partitions=many", "num.partitions", "`many`"}, {"num.partitions=0", "num.partitions", "1"},
+		{"num.partitions=3 # three", "num.partitions", "3 # three"}, {"num.partitions=2147483648", "num.partitions", "2147483647"},
+		{"num.partitions=", "num.partitions", "``"}, {"log.segment.bytes=13", "log.segment.bytes", "14"},
+		{"data.loops=257", "data.loops", "256"}, {"auto.create.topics.enable=yes", "auto.create.topics.enable", "true nor false"},
+		{"log.message.timestamp.type=now", "log.message.timestamp.type", "CreateTime"}, {"log.cleanup.policy=compact", "log.cleanup.policy", "delete"},
+		{"log.dirs=relative/dir", "log.dirs", "absolute"}, {"log.dirs=/a,/b,/a/", "log.dirs", "twice"}, {"log.dirs=", "log.dirs", "names no directory"},
+		{"admin.listener=9999", "admin.listener", "HOST:PORT"}, {"admin.listener=localhost:99999", "admin.listener", "HOST:PORT"},
+		{"log.retention.ms=1d", "log.retention.ms", "`1d`"}, {"replica.fetch.max.bytes=-1", "replica.fetch.max.bytes", "0"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CU_ASSERT_EQUAL(parse_more(rows[i].line), ERR_INVAL);
+		CU_ASSERT(says(&problem, "broker.properties:5: ") && says(&problem, rows[i].key) && says(&problem, rows[i].more));
+	}
+	finish();
+}
+
+static void test_what_must_be_set(void)
+{
+	CU_ASSERT_EQUAL(parse("zookeeper.connect=z:1\nlisteners=PLAINTEXT://h:1\n"), ERR_INVAL);
+	CU_ASSERT(says(&problem, "broker.id"));
+	CU_ASSERT_EQUAL(parse("broker.id=1\nlisteners=PLAINTEXT://h:1\n"), ERR_INVAL);
+	CU_ASSERT(says(&problem, "zookeeper.connect"));
+	CU_ASSERT_EQUAL(parse("node.id=4\nzookeeper.connect=z:1\n"), 0);
+	CU_ASSERT_EQUAL(cfg->broker_id, 4);
+	CU_ASSERT_STRING_EQUAL(cfg->log_dirs[0], "/tmp/kafka-logs");
+	CU_ASSERT_EQUAL(cfg->listeners[0].port, 9092);
+	finish();
+}
+
+/* Whatever promises protection that is not there is refused: never an open port instead. */
+static void test_security_refused(void)
+{
+	static const char *const lines[] = {
+		"listeners=SSL://h:9093", "listeners=PLAINTEXT://h:9092,SASL_PLAINTEXT://h:9093", "listeners=SASL_SSL://h:1",
+		"listeners=CLIENT://h:1\nlistener.security.protocol.map=CLIENT:SSL", "advertised.listeners=SSL://h:9092",
+		"ssl.keystore.location=/k", "ssl.keystore.password=x", "ssl.client.auth=required", "ssl.some.future.key=1",
+		"sasl.enabled.mechanisms=PLAIN", "sasl.jaas.config=x", "sasl.some.future.key=1",
+		"listener.name.plaintext.ssl.keystore.location=/k", "listener.name.internal.plain.sasl.jaas.config=x",
+		"authorizer.class.name=kafka.security.authorizer.AclAuthorizer", "super.users=User:a", "security.inter.broker.protocol=SSL",
+		"zookeeper.set.acl=true", "password.encoder.secret=s", "delegation.token.secret.key=s", "connections.max.reauth.ms=1000",
+		"principal.builder.class=x.Y", "zookeeper.ssl.client.enable=true", "zookeeper.ssl.truststore.location=/t", "delegation.token.master.key=s",
+	};
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		int err = parse_more(lines[i]);
+		CU_ASSERT_EQUAL(err, ERR_INVAL);
+		if (!err)
+			printf("    taken: %s\n", lines[i]);
+		else
+			CU_ASSERT(says(&problem, "broker.properties:"));
+	}
+	/* their defaults promise nothing */
+	static const char *const fine[] = {"ssl.client.auth=none", "security.inter.broker.protocol=PLAINTEXT", "authorizer.class.name=",
+		"zookeeper.set.acl=false", "allow.everyone.if.no.acl.found=false", "sasl.enabled.mechanisms=GSSAPI"};
+	for (size_t i = 0; i < ARRAY_LEN(fine); i++)
+		CU_ASSERT_EQUAL(parse_more(fine[i]), 0);
+	finish();
+}
+
+/* Known, not the default, without effect: one warning each. The default is silent. */
+static void test_no_effect(void)
+{
+	CU_ASSERT_EQUAL(parse_more("num.io.threads=16"), 0);
+	CU_ASSERT(says(&warnings, "num.io.threads has no effect"));
+	CU_ASSERT_EQUAL(lines_of(&warnings), 1);
+	CU_ASSERT_EQUAL(parse_more("num.io.threads=8"), 0);
+	CU_ASSERT_EQUAL(warnings.len, 0);
+	CU_ASSERT_EQUAL(parse_more("log.cleaner.threads=2\nsocket.send.buffer.bytes=1\nnum.network.threads=3"), 0);
+	CU_ASSERT_EQUAL(lines_of(&warnings), 2);
+	/* controllerd's keys may stand in the common file */
+	CU_ASSERT_EQUAL(parse_more("auto.leader.rebalance.enable=false"), 0);
+	CU_ASSERT_EQUAL(warnings.len, 0);
+	finish();
+}
+
+static void test_listeners(void)
+{
+	CU_ASSERT_EQUAL_FATAL(parse_more("listeners=PLAINTEXT://127.0.0.1:0, INTERNAL://[::1]:9094\n"
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT\n"
+		"advertised.listeners=PLAINTEXT://public.example:9092,INTERNAL://inside:19094\ninter.broker.listener.name=INTERNAL"), 0);
+	CU_ASSERT_EQUAL(cfg->listener_count, 2);
+	CU_ASSERT_EQUAL(cfg->listeners[0].port, 0);
+	CU_ASSERT_STRING_EQUAL(cfg->listeners[1].name, "INTERNAL");
+	CU_ASSERT_STRING_EQUAL(cfg->listeners[1].host, "::1");
+	CU_ASSERT_EQUAL(cfg->advertised_count, 2);
+	CU_ASSERT_STRING_EQUAL(cfg->advertised[0].host, "public.example");
+	CU_ASSERT_EQUAL(cfg->advertised[1].port, 19094);
+	CU_ASSERT_STRING_EQUAL(cfg->inter_broker_listener, "INTERNAL");
+	/* what is bound everywhere cannot be told to clients */
+	CU_ASSERT_EQUAL(parse_more("listeners=PLAINTEXT://0.0.0.0:9092"), ERR_INVAL);
+	CU_ASSERT(says(&problem, "advertised.listeners"));
+	CU_ASSERT_EQUAL(parse_more("listeners=PLAINTEXT://0.0.0.0:9092\nadvertised.listeners=PLAINTEXT://h:9092"), 0);
+	CU_ASSERT_STRING_EQUAL(cfg->listeners[0].host, "0.0.0.0");
+	CU_ASSERT_EQUAL(parse_more("listeners=PLAINTEXT://:9092"), 0);
+	CU_ASSERT(cfg->advertised[0].host[0] != 0);
+	static const char *const bad[] = {"listeners=", "listeners=h:9092", "listeners=PLAINTEXT://h", "listeners=PLAINTEXT://h:70000",
+		"listeners=://h:1", "listeners=NEW://h:1", "inter.broker.listener.name=OTHER", "listeners=PLAINTEXT://h:1,PLAINTEXT://h:2",
+		"listeners=PLAINTEXT://h:1,OTHER://h:1\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT,OTHER:PLAINTEXT",
+		"advertised.listeners=OTHER://h:1\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT,OTHER:PLAINTEXT"};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		int err = parse_more(bad[i]);
+		CU_ASSERT_EQUAL(err, ERR_INVAL);
+		if (!err)
+			printf("    taken: %s\n", bad[i]);
+	}
+	finish();
+}
+
+static void test_overrides(void)
+{
+	static const char *const over[] = {"broker.id=9", "log.retention.ms=5", "broker.rack=a=b"};
+	CU_ASSERT_EQUAL_FATAL(parse_with(BASE, over, 3), 0);
+	CU_ASSERT_EQUAL(cfg->broker_id, 9);
+	CU_ASSERT_EQUAL(cfg->log.retention_ms, 5);
+	CU_ASSERT_STRING_EQUAL(cfg->rack, "a=b");
+	static const char *const broken[] = {"broker.id"}, *const empty[] = {"=5"}, *const bad[] = {"num.partitions=x"};
+	CU_ASSERT_EQUAL(parse_with(BASE, broken, 1), ERR_INVAL);
+	CU_ASSERT(says(&problem, "key=value"));
+	CU_ASSERT_EQUAL(parse_with(BASE, empty, 1), ERR_INVAL);
+	CU_ASSERT_EQUAL(parse_with(BASE, bad, 1), ERR_INVAL);
+	CU_ASSERT(says(&problem, "num.partitions"));
+	finish();
+}
+
+/* Units that fall back on each other, as Kafka's. */
+static void test_times(void)
+{
+	static const struct { const char *lines; int64_t retention, roll; } rows[] = {
+		{"", 604800000, 604800000}, {"log.retention.hours=1", 3600000, 604800000}, {"log.retention.minutes=2\nlog.retention.hours=1", 120000, 604800000},
+		{"log.retention.ms=3\nlog.retention.minutes=2", 3, 604800000}, {"log.retention.ms=-1", -1, 604800000}, {"log.retention.hours=-1", -1, 604800000},
+		{"log.roll.hours=2", 604800000, 7200000}, {"log.roll.ms=9\nlog.roll.hours=2", 604800000, 9},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		CU_ASSERT_EQUAL_FATAL(parse_more(rows[i].lines), 0);
+		CU_ASSERT_EQUAL(cfg->log.retention_ms, rows[i].retention);
+		CU_ASSERT_EQUAL(cfg->log.segment_ms, rows[i].roll);
+	}
+	finish();
+}
+
+static void test_not_properties(void)
+{
+	CU_ASSERT_EQUAL(parse("broker.id=1\nbroker.rack=\\uZZZZ\n"), ERR_INVAL);
+	CU_ASSERT(says(&problem, "broker.properties:2"));
+	finish();
+}
+
+/* Every row of the table: its default passes its own type and bounds. */
+static void test_table(void)
+{
+	CU_ASSERT(broker_key_count > 150);
+	for (uint32_t i = 0; i < broker_key_count; i++) {
+		const struct config_key *k = &broker_keys[i];
+		int64_t n;
+		double d;
+		bool b;
+		CU_ASSERT_PTR_EQUAL(broker_key_find(k->name), k); /* no name twice */
+		CU_ASSERT(k->doc && *k->doc);
+		if (!k->default_value)
+			continue;
+		bool good = true;
+		if (k->type == CONFIG_INT || k->type == CONFIG_LONG || k->type == CONFIG_SHORT)
+			good = str_to_i64(k->default_value, &n) == 0 && n >= k->least && n <= k->greatest;
+		else if (k->type == CONFIG_DOUBLE)
+			good = str_to_double(k->default_value, &d) == 0;
+		else if (k->type == CONFIG_BOOLEAN)
+			good = str_to_bool(k->default_value, &b) == 0;
+		CU_ASSERT(good);
+		if (!good)
+			printf("    %s\n", k->name);
+	}
+	CU_ASSERT_PTR_NULL(broker_key_find("no.such.key"));
+	for (uint32_t i = 0; i < broker_hello_key_count; i++)
+		CU_ASSERT_PTR_NOT_NULL(broker_key_find(broker_hello_keys[i]));
+	CU_ASSERT_EQUAL_FATAL(parse(BASE), 0);
+	bool is_static;
+	CU_ASSERT_STRING_EQUAL(broker_config_value(cfg, broker_key_find("broker.id"), &is_static), "1");
+	CU_ASSERT(is_static);
+	CU_ASSERT_STRING_EQUAL(broker_config_value(cfg, broker_key_find("num.partitions"), &is_static), "1");
+	CU_ASSERT_FALSE(is_static);
+	finish();
+}
+
+UNIT_MAIN("config", {"base", test_base}, {"syntax", test_syntax}, {"unknown_key", test_unknown_key}, {"bad_values", test_bad_values},
+	{"what_must_be_set", test_what_must_be_set}, {"security_refused", test_security_refused}, {"no_effect", test_no_effect},
+	{"listeners", test_listeners}, {"overrides", test_overrides}, {"times", test_times}, {"not_properties", test_not_properties}, {"table", test_table})

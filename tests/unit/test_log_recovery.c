@@ -1,0 +1,574 @@
+/* test_log_recovery.c: the decision table of recovery over every combination, forged damaged tails, leftovers of interrupted work,
+ * small files, and the log directories themselves (lock, identity, start class, marks).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "brokerd/log/log_priv.h"
+#include "common/base/crc.h"
+#include "tests/unit/log_util.h"
+#include "tests/unit/unit.h"
+
+static void test_table(void)
+{
+	int combinations = 0;
+
+	for (int bits = 0; bits < 16; bits++)
+		for (int found = 0; found < 4; found++)
+			for (int compacted = 0; compacted < 2; compacted++) {
+				struct recovery_case rc = {.clean = bits & 1, .flushed = bits & 2, .indexes_ok = bits & 4, .last = bits & 8};
+				enum recovery_step step = recovery_first(&rc);
+				/* Said in other words than the table's: */
+				if (!rc.indexes_ok)
+					CU_ASSERT_EQUAL(step, RECOVERY_SCAN); /* nothing without indexes */
+				if (!rc.clean && (rc.last || !rc.flushed))
+					CU_ASSERT_EQUAL(step, RECOVERY_SCAN); /* nothing unflushed is trusted after a crash */
+				if (step == RECOVERY_TRUST)
+					CU_ASSERT(!rc.last && rc.indexes_ok && (rc.clean || rc.flushed));
+				if (step == RECOVERY_TAIL)
+					CU_ASSERT(rc.last && rc.indexes_ok && rc.clean);
+				enum recovery_verdict v = recovery_then(&rc, step, (enum recovery_found)found, compacted);
+				bool promised = (rc.clean || rc.flushed) && !rc.last;
+				switch (found) {
+				case FOUND_WHOLE:
+					CU_ASSERT_EQUAL(v, step == RECOVERY_SCAN ? RECOVERY_REBUILD : RECOVERY_KEEP);
+					break;
+				case FOUND_DAMAGED:
+					/* never cut records that were said to be safe */
+					CU_ASSERT_EQUAL(v == RECOVERY_REFUSE, promised);
+					CU_ASSERT_EQUAL(v == RECOVERY_CUT, !promised && step == RECOVERY_SCAN);
+					CU_ASSERT_EQUAL(v == RECOVERY_RESCAN, step == RECOVERY_TAIL);
+					break;
+				case FOUND_OLD_FORMAT:
+					CU_ASSERT_EQUAL(v, RECOVERY_REFUSE_OLD);
+					break;
+				case FOUND_GAP:
+					CU_ASSERT_EQUAL(v == RECOVERY_DROP, !rc.clean && !promised && !compacted);
+					break;
+				}
+				combinations++;
+			}
+	CU_ASSERT_EQUAL(combinations, 128);
+}
+
+/* ---- forged tails ---- */
+
+#define BATCHES 30
+static char *log_path(struct tw *t, int64_t base)
+{
+	return tw_path(t, "t-0/%020lld.log", (long long)base);
+}
+
+/* 30 batches of 2 in one segment, offsets 0..59, closed as a crash leaves it. Returns where each batch begins. */
+static void make_log(struct tw *t, uint64_t *pos)
+{
+	struct log *log;
+	struct log_append a;
+
+	tw_new_dir(t);
+	CU_ASSERT_EQUAL_FATAL(tw_open(t, "t", true, true, -1, -1, -1, &log), 0);
+	for (int i = 0; i < BATCHES; i++) {
+		pos[i] = log_bytes(log);
+		CU_ASSERT_EQUAL(tw_append(t, log, TW_BATCH(.count = 2, .producer_id = 3, .base_sequence = 2 * i), 1, &a), 0);
+	}
+	pos[BATCHES] = log_bytes(log);
+	CU_ASSERT_EQUAL(tw_close(t, log, false), 0);
+}
+
+/* Opens after a crash, checks the end and that producers and appends go on from there; then a clean reopening. */
+static void expect_end(struct tw *t, int64_t end, const char *what)
+{
+	struct log *log;
+	struct log_append a;
+
+	int err = tw_open(t, "t", false, false, 0, -1, -1, &log);
+	if (err)
+		printf("%s: %d\n", what, err);
+	CU_ASSERT_EQUAL_FATAL(err, 0);
+	if (log_end_offset(log) != end)
+		printf("%s: end %lld, expected %lld\n", what, (long long)log_end_offset(log), (long long)end);
+	CU_ASSERT_EQUAL(log_end_offset(log), end);
+	CU_ASSERT_EQUAL(tw_append(t, log, TW_BATCH(.count = 2, .producer_id = 3, .base_sequence = (int32_t)end), 1, &a), 0);
+	CU_ASSERT_EQUAL(a.base_offset, end);
+	CU_ASSERT_FALSE(a.duplicate);
+	if (end > 0) {
+		CU_ASSERT_EQUAL(tw_append(t, log, TW_BATCH(.count = 2, .producer_id = 3, .base_sequence = (int32_t)end - 2), 1, &a), 0);
+		CU_ASSERT_TRUE(a.duplicate);
+	}
+	CU_ASSERT_EQUAL(tw_close(t, log, true), 0);
+	CU_ASSERT_EQUAL_FATAL(tw_open(t, "t", false, true, 0, -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(log_end_offset(log), end + 2);
+	CU_ASSERT_EQUAL(tw_close(t, log, true), 0);
+}
+
+static void test_tails(void)
+{
+	struct tw t;
+	uint64_t pos[BATCHES + 1];
+	uint8_t junk[5000];
+	size_t len;
+	struct buf *b;
+	char *p;
+
+	tw_init(&t);
+	t.cfg.index_interval_bytes = 200;
+
+	make_log(&t, pos);
+	expect_end(&t, 60, "nothing wrong");
+
+	for (size_t n = 1; n < 61; n += 6) {
+		make_log(&t, pos);
+		p = log_path(&t, 0);
+		b = tw_batch(TW_BATCH(.base_offset = 60), &len);
+		tw_file_append(p, b->data, n);
+		buf_unref(b);
+		mem_free(p);
+		expect_end(&t, 60, "short header");
+	}
+
+	make_log(&t, pos);
+	p = log_path(&t, 0);
+	b = tw_batch(TW_BATCH(.base_offset = 60), &len);
+	be32_put(b->data + 8, be32_get(b->data + 8) + 1000); /* promises more than there is */
+	tw_file_append(p, b->data, len);
+	buf_unref(b);
+	mem_free(p);
+	expect_end(&t, 60, "lying length");
+
+	make_log(&t, pos);
+	p = log_path(&t, 0);
+	b = tw_batch(TW_BATCH(.base_offset = 60), &len);
+	be32_put(b->data + 8, be32_get(b->data + 8) - 3); /* promises less: the next header is wrong */
+	tw_file_append(p, b->data, len);
+	buf_unref(b);
+	mem_free(p);
+	expect_end(&t, 60, "short length");
+
+	make_log(&t, pos);
+	p = log_path(&t, 0);
+	b = tw_batch(TW_BATCH(.base_offset = 60, .value_bytes = 100), &len);
+	b->data[len - 1] ^= 1;
+	tw_file_append(p, b->data, len);
+	buf_unref(b);
+	mem_free(p);
+	expect_end(&t, 60, "bad checksum");
+
+	make_log(&t, pos);
+	p = log_path(&t, 0);
+	memset(junk, 0, sizeof(junk));
+	tw_file_append(p, junk, sizeof(junk));
+	mem_free(p);
+	expect_end(&t, 60, "zeroes");
+
+	make_log(&t, pos);
+	p = log_path(&t, 0);
+	for (size_t i = 0; i < sizeof(junk); i++)
+		junk[i] = (uint8_t)(i * 197 + (i >> 3));
+	tw_file_append(p, junk, sizeof(junk));
+	mem_free(p);
+	expect_end(&t, 60, "garbage");
+
+	make_log(&t, pos);
+	p = log_path(&t, 0);
+	b = tw_batch(TW_BATCH(.base_offset = 50), &len); /* whole, but its offset was there before */
+	tw_file_append(p, b->data, len);
+	buf_unref(b);
+	mem_free(p);
+	expect_end(&t, 60, "lower offset");
+
+	/* torn in the middle of a tail of several batches: everything behind goes, good or not */
+	for (int i = 0; i < BATCHES; i += 7) {
+		make_log(&t, pos);
+		p = log_path(&t, 0);
+		char *bytes = tw_file_read(p, &len);
+		memset(bytes + pos[i] + 40, 0, (size_t)(pos[i + 1] - pos[i]) - 40);
+		tw_file_write(p, bytes, len);
+		mem_free(bytes);
+		mem_free(p);
+		expect_end(&t, 2 * i, "torn batch in the middle");
+	}
+
+	/* every cut */
+	for (uint64_t cut = 0; cut < 500; cut += 37) {
+		int whole = 0;
+		make_log(&t, pos);
+		while (whole < BATCHES && pos[whole + 1] <= cut)
+			whole++;
+		p = log_path(&t, 0);
+		CU_ASSERT_EQUAL(truncate(p, (off_t)cut), 0);
+		mem_free(p);
+		expect_end(&t, 2 * whole, "cut");
+	}
+	tw_fini(&t);
+}
+
+/* ---- several segments ---- */
+
+static int64_t make_segments(struct tw *t, int64_t *bases, int *ret_count)
+{
+	struct log *log;
+	struct log_append a;
+
+	tw_new_dir(t);
+	CU_ASSERT_EQUAL_FATAL(tw_open(t, "t", true, true, -1, -1, -1, &log), 0);
+	for (int i = 0; i < 100; i++)
+		CU_ASSERT_EQUAL(tw_append(t, log, TW_BATCH(.count = 2, .producer_id = 3, .base_sequence = 2 * i), i / 30, &a), 0);
+	*ret_count = (int)log_segments(log);
+	for (int i = 0; i < *ret_count; i++)
+		bases[i] = log->c.segs[i]->base_offset;
+	CU_ASSERT_EQUAL(tw_close(t, log, false), 0);
+	return 200;
+}
+
+static void test_segments(void)
+{
+	struct tw t;
+	struct log *log;
+	int64_t bases[64];
+	int n;
+
+	tw_init(&t);
+	t.cfg.segment_bytes = 1000;
+	t.cfg.index_interval_bytes = 200;
+
+	/* damage in a segment above the recovery point: the log ends there, later segments go */
+	make_segments(&t, bases, &n);
+	CU_ASSERT_FATAL(n > 6);
+	char *p = log_path(&t, bases[3]);
+	size_t len;
+	char *bytes = tw_file_read(p, &len);
+	bytes[len - 1] ^= 1;
+	tw_file_write(p, bytes, len);
+	mem_free(bytes);
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, false, bases[2], -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(log_segments(log), 4);
+	CU_ASSERT_EQUAL(log_end_offset(log), bases[4] - 2);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	char *later = log_path(&t, bases[4]);
+	CU_ASSERT_FALSE(tw_file_exists(later));
+	mem_free(later);
+
+	/* below it, and not scanned: nothing is noticed; scanned because the index is gone: refused, and left as it is */
+	make_segments(&t, bases, &n);
+	mem_free(p);
+	p = log_path(&t, bases[3]);
+	bytes = tw_file_read(p, &len);
+	bytes[len - 1] ^= 1;
+	tw_file_write(p, bytes, len);
+	mem_free(bytes);
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, false, bases[5], -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(log_end_offset(log), 200);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	char *index = tw_path(&t, "t-0/%020lld.index", (long long)bases[3]);
+	CU_ASSERT_EQUAL(unlink(index), 0);
+	CU_ASSERT_EQUAL(tw_open(&t, "t", false, false, bases[5], -1, -1, &log), ERR_CORRUPT);
+	CU_ASSERT_EQUAL(tw_open(&t, "t", false, true, bases[5], -1, -1, &log), ERR_CORRUPT);
+	size_t again;
+	mem_free(tw_file_read(p, &again));
+	CU_ASSERT_EQUAL(again, len);
+	mem_free(p);
+	mem_free(index);
+
+	/* a segment that lost its end without a trace: what comes after it would leave a hole */
+	make_segments(&t, bases, &n);
+	p = log_path(&t, bases[3]);
+	bytes = tw_file_read(p, &len);
+	mem_free(bytes);
+	CU_ASSERT_EQUAL(truncate(p, (off_t)(len / 2)), 0);
+	struct batch b;
+	bytes = tw_file_read(p, &len);
+	size_t at = 0;
+	while (batch_parse(slice_make(bytes + at, len - at), &b) == 0 && at + (size_t)b.total_bytes <= len)
+		at += (size_t)b.total_bytes;
+	mem_free(bytes);
+	CU_ASSERT_EQUAL(truncate(p, (off_t)at), 0);
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, false, bases[2], -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(log_segments(log), 4);
+	CU_ASSERT(log_end_offset(log) < bases[4] && log_end_offset(log) > bases[3]);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	mem_free(p);
+
+	/* indexes gone, or nonsense: made anew */
+	for (int clean = 0; clean < 2; clean++)
+		for (int how = 0; how < 3; how++) {
+			make_segments(&t, bases, &n);
+			CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, false, 0, -1, -1, &log), 0);
+			CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+			for (int i = 0; i < n; i++) {
+				size_t was_len, now_len;
+				index = tw_path(&t, "t-0/%020lld.index", (long long)bases[i]);
+				char *was = tw_file_read(index, &was_len);
+				if (how == 0)
+					CU_ASSERT_EQUAL(unlink(index), 0);
+				if (how == 1)
+					tw_file_append(index, "abc", 3);
+				if (how == 2) {
+					char zero[64] = {0};
+					tw_file_append(index, zero, sizeof(zero));
+				}
+				CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, clean, 0, -1, -1, &log), 0);
+				CU_ASSERT_EQUAL(log_end_offset(log), 200);
+				CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+				char *now = tw_file_read(index, &now_len);
+				CU_ASSERT(was_len == now_len && memcmp(was, now, was_len) == 0);
+				mem_free(was);
+				mem_free(now);
+				mem_free(index);
+			}
+		}
+
+	/* behind the start that the checkpoint names: start over there */
+	make_segments(&t, bases, &n);
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, false, 0, 500, -1, &log), 0);
+	CU_ASSERT_EQUAL(log_start_offset(log), 500);
+	CU_ASSERT_EQUAL(log_end_offset(log), 500);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	/* snapshots damaged: older ones, or the log itself, tell the same */
+	make_segments(&t, bases, &n);
+	for (int i = 1; i < n; i++) {
+		p = tw_path(&t, "t-0/%020lld.snapshot", (long long)bases[i]);
+		CU_ASSERT_TRUE(tw_file_exists(p));
+		tw_file_append(p, "x", 1);
+		mem_free(p);
+	}
+	struct log_producer pr;
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, false, bases[n - 1], -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(log_producers(log, &pr, 1), 1);
+	CU_ASSERT_EQUAL(pr.last_sequence, 199);
+	CU_ASSERT_EQUAL(log_latest_epoch(log), 3);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	tw_fini(&t);
+}
+
+static void test_leftovers(void)
+{
+	struct tw t;
+	struct log *log;
+	int64_t bases[64];
+	int n;
+	static const char *const names[] = {"t-0/00000000000000000000.log.deleted", "t-0/00000000000000000007.log.cleaned", "t-0/00000000000000000900.index",
+		"t-0/leader-epoch-checkpoint.tmp", "t-0/00000000000000000009.log.swap", "t-0/00000000000000000999.snapshot"};
+
+	tw_init(&t);
+	t.cfg.segment_bytes = 1000;
+	make_segments(&t, bases, &n);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char *p = tw_path(&t, "%s", names[i]);
+		tw_file_write(p, "", 0);
+		mem_free(p);
+	}
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, 0, -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(log_end_offset(log), 200);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char *p = tw_path(&t, "%s", names[i]);
+		CU_ASSERT_FALSE(tw_file_exists(p));
+		mem_free(p);
+	}
+	/* a complete .swap takes the place of what it was made from */
+	make_segments(&t, bases, &n);
+	for (int i = 1; i < 3; i++) {
+		char *log_file = log_path(&t, bases[i]), *swap = tw_path(&t, "t-0/%020lld.log.swap", (long long)bases[i]);
+		CU_ASSERT_EQUAL(rename(log_file, swap), 0);
+		mem_free(log_file);
+		mem_free(swap);
+	}
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, 0, -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(log_end_offset(log), 200);
+	CU_ASSERT_EQUAL((int)log_segments(log), n);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	tw_fini(&t);
+}
+
+static void test_topic_id(void)
+{
+	struct tw t;
+	struct log *log;
+	struct uuid id = {{1, 2, 3}}, other = {{4, 5, 6}};
+	struct log_events ev = {0};
+
+	tw_init(&t);
+	struct log_open o = {.env = t.env, .dir = &t.dir, .topic = "t", .partition = 4, .topic_id = id, .config = t.cfg, .create = true, .clean = true,
+		.log_start_offset = -1, .high_watermark = -1, .now_ms = 1};
+	CU_ASSERT_EQUAL_FATAL(log_open_now(&o, &log), 0);
+	log_attach(log, t.loop, &ev);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	size_t len;
+	char *p = tw_path(&t, "t-4/partition.metadata"), *text = tw_file_read(p, &len);
+	CU_ASSERT_EQUAL(len, 43);
+	CU_ASSERT_EQUAL(strncmp(text, "version: 0\ntopic_id: AQID", 25), 0);
+	mem_free(text);
+	mem_free(p);
+	o.topic_id = other;
+	CU_ASSERT_EQUAL(log_open_now(&o, &log), ERR_BADVERSION);
+	o.topic_id = (struct uuid){0};
+	CU_ASSERT_EQUAL_FATAL(log_open_now(&o, &log), 0);
+	CU_ASSERT_TRUE(uuid_eq(log_topic_id(log), &id));
+	log_close(log, false, NULL, NULL); /* never attached */
+	tw_fini(&t);
+}
+
+/* ---- log directories ---- */
+
+static void test_dirs(void)
+{
+	struct tw t;
+	struct log_dirs *dirs, *second;
+	struct log *log;
+	char *why = NULL;
+	uint8_t password[16], back[16];
+	int64_t id;
+
+	tw_init(&t);
+	char *a = tw_path(&t, "deep/a"), *b = tw_path(&t, "b");
+	const char *paths[] = {a, b};
+	struct log_dirs_open o = {.env = t.env, .paths = paths, .count = 2, .broker_id = 7, .bytes_reserved = 1000};
+	CU_ASSERT_EQUAL_FATAL(log_dirs_open_now(&o, &dirs, &why), 0);
+	CU_ASSERT_EQUAL(dirs->count, 2);
+	CU_ASSERT_EQUAL(dirs->dirs[0]->start_class, LOG_START_LOSSY);
+	CU_ASSERT_TRUE(log_dir_has_room(dirs->dirs[0], 1));
+	CU_ASSERT_FALSE(log_dir_has_room(dirs->dirs[0], UINT64_MAX / 2));
+	CU_ASSERT_EQUAL(log_dirs_open_now(&o, &second, &why), ERR_LOCKED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(why, a));
+	mem_free(why);
+	CU_ASSERT_EQUAL(log_dirs_confirm_now(dirs, 7, "abcdefghijklmnopqrstuv"), 0);
+	CU_ASSERT_EQUAL(log_dirs_load_session_now(dirs, &id, back), ERR_NOENT);
+	for (int i = 0; i < 16; i++)
+		password[i] = (uint8_t)(i * 17);
+	CU_ASSERT_EQUAL(log_dirs_save_session_now(dirs, -5, password), 0);
+	char *p = path_join(a, ".klamm_session");
+	struct stat st;
+	CU_ASSERT_EQUAL(stat(p, &st), 0);
+	CU_ASSERT_EQUAL(st.st_mode & 0777, 0600);
+	mem_free(p);
+	log_dirs_free(dirs);
+
+	/* the process died: same kernel, same file system */
+	o.broker_id = -1;
+	CU_ASSERT_EQUAL_FATAL(log_dirs_open_now(&o, &dirs, &why), 0);
+	CU_ASSERT_EQUAL(dirs->dirs[0]->start_class, LOG_START_CRASHED);
+	CU_ASSERT_EQUAL(dirs->broker_id, 7);
+	CU_ASSERT_STRING_EQUAL(dirs->cluster_id, "abcdefghijklmnopqrstuv");
+	CU_ASSERT_EQUAL(log_dirs_load_session_now(dirs, &id, back), 0);
+	CU_ASSERT_EQUAL(id, -5);
+	CU_ASSERT_EQUAL(memcmp(password, back, 16), 0);
+	struct uuid first = dirs->dirs[0]->directory_id;
+	CU_ASSERT_EQUAL(log_dir_mark_clean_now(dirs->dirs[0]), 0);
+	CU_ASSERT_EQUAL(log_dir_mark_failed_now(dirs->dirs[1]), 0);
+	CU_ASSERT_EQUAL(log_dirs_confirm_now(dirs, 8, "abcdefghijklmnopqrstuv"), ERR_INVAL);
+	log_dirs_free(dirs);
+
+	/* clean in one, failed in the other */
+	CU_ASSERT_EQUAL_FATAL(log_dirs_open_now(&o, &dirs, &why), 0);
+	CU_ASSERT_EQUAL(dirs->dirs[0]->start_class, LOG_START_CLEAN);
+	CU_ASSERT_EQUAL(dirs->dirs[1]->start_class, LOG_START_LOSSY);
+	CU_ASSERT_TRUE(uuid_eq(&first, &dirs->dirs[0]->directory_id));
+	p = path_join(a, ".kafka_cleanshutdown");
+	CU_ASSERT_FALSE(tw_file_exists(p)); /* counts once */
+	mem_free(p);
+	log_dirs_free(dirs);
+
+	/* another boot */
+	p = path_join(a, ".klamm_boot");
+	tw_file_write(p, "version=1\nboot.id=x\nfs.identity=0\n", 35);
+	mem_free(p);
+	/* partitions, marks, checkpoints */
+	tw_use_dir(&t, a);
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "my-topic", true, true, -1, -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	static const char *const more[] = {"x-1.0123456789abcdef0123456789abcdef-delete", "x-2.0123456789abcdef0123456789abcdef-future",
+		"x-3.0123456789abcdef0123456789abcdef-stray", "lost+found", "delete-9"};
+	for (int i = 0; i < 5; i++) {
+		char *d = path_join(a, more[i]);
+		CU_ASSERT_EQUAL(mkdir(d, 0755), 0);
+		mem_free(d);
+	}
+	struct checkpoint_entry entries[] = {{"my-topic", 0, 77}, {"gone", 3, 5}};
+	static const char *const files[] = {"recovery-point-offset-checkpoint", "log-start-offset-checkpoint", "replication-offset-checkpoint"};
+	for (int i = 0; i < 3; i++) {
+		p = path_join(a, files[i]);
+		entries[0].offset = 77 + i;
+		CU_ASSERT_EQUAL(checkpoint_write_now(t.env, p, entries, 2), 0);
+		mem_free(p);
+	}
+	CU_ASSERT_EQUAL_FATAL(log_dirs_open_now(&o, &dirs, &why), 0);
+	CU_ASSERT_EQUAL(dirs->dirs[0]->start_class, LOG_START_LOSSY);
+	CU_ASSERT_EQUAL_FATAL(dirs->dirs[0]->found_count, 2);
+	CU_ASSERT_STRING_EQUAL(dirs->dirs[0]->found[0].topic, "delete");
+	CU_ASSERT_STRING_EQUAL(dirs->dirs[0]->found[1].topic, "my-topic");
+	CU_ASSERT_EQUAL(dirs->dirs[0]->found[1].recovery_point, 77);
+	CU_ASSERT_EQUAL(dirs->dirs[0]->found[1].log_start_offset, 78);
+	CU_ASSERT_EQUAL(dirs->dirs[0]->found[1].high_watermark, 79);
+	CU_ASSERT_EQUAL(dirs->dirs[0]->found[0].log_start_offset, -1);
+	CU_ASSERT_EQUAL(dirs->dirs[0]->deleted_count, 1);
+	log_dirs_remove_deleted(dirs, t.loop);
+	char *gone = path_join(a, more[0]), *stays = path_join(a, more[1]), *stray = path_join(a, more[2]);
+	while (tw_file_exists(gone))
+		tw_spin(&t);
+	CU_ASSERT_TRUE(tw_file_exists(stays));
+	CU_ASSERT_TRUE(tw_file_exists(stray));
+	mem_free(gone);
+	mem_free(stays);
+	mem_free(stray);
+	CU_ASSERT_TRUE(log_dir_fail(dirs->dirs[1], ERR_IO));
+	CU_ASSERT_FALSE(log_dir_fail(dirs->dirs[1], ERR_NOSPACE));
+	CU_ASSERT_EQUAL(dirs->dirs[1]->offline_err, ERR_IO);
+	CU_ASSERT_NOT_EQUAL(log_dir_mark_clean_now(dirs->dirs[1]), 0);
+	log_dirs_free(dirs);
+	mem_free(a);
+	mem_free(b);
+	tw_fini(&t);
+}
+
+static void test_checkpoints(void)
+{
+	struct tw t;
+	struct checkpoint_entry *got;
+	struct arena a;
+	uint32_t n;
+	static const struct { const char *text; int err; uint32_t count; } cases[] = {
+		{"0\n0\n", 0, 0}, {"0\n1\nt 0 5\n", 0, 1}, {"0\n1\nt 0 5", 0, 1}, {"0\n2\nt 0 5\nu 1 6\n", 0, 2},
+		{"1\n1\nt 0 5\n", ERR_CORRUPT, 0}, {"0\n2\nt 0 5\n", ERR_CORRUPT, 0}, {"0\n1\nt 0 5\nu 0 6\n", ERR_CORRUPT, 0},
+		{"0\n1\nt 0\n", ERR_CORRUPT, 0}, {"0\n1\nt 0 5 6\n", ERR_CORRUPT, 0}, {"0\n1\nt x 5\n", ERR_CORRUPT, 0}, {"", ERR_CORRUPT, 0},
+		{"0\n", ERR_CORRUPT, 0}, {"0\n-1\n", ERR_CORRUPT, 0}, {"0\n1\nt -1 5\n", ERR_CORRUPT, 0},
+	};
+
+	tw_init(&t);
+	arena_init(&a, 0);
+	char *p = tw_path(&t, "cp");
+	CU_ASSERT_EQUAL(checkpoint_read_now(t.env, p, &a, &got, &n), ERR_NOENT);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		tw_file_write(p, cases[i].text, strlen(cases[i].text));
+		CU_ASSERT_EQUAL(checkpoint_read_now(t.env, p, &a, &got, &n), cases[i].err);
+		CU_ASSERT_EQUAL(n, cases[i].count);
+	}
+	struct checkpoint_entry out[] = {{"a.b-c", 3, INT64_MAX}, {"x", 0, 0}};
+	CU_ASSERT_EQUAL(checkpoint_write_now(t.env, p, out, 2), 0);
+	CU_ASSERT_EQUAL(checkpoint_read_now(t.env, p, &a, &got, &n), 0);
+	CU_ASSERT(n == 2 && strcmp(got[0].topic, "a.b-c") == 0 && got[0].partition == 3 && got[0].offset == INT64_MAX);
+	mem_free(p);
+	arena_fini(&a);
+	/* leader epochs */
+	struct epochs e = {0};
+	CU_ASSERT_EQUAL(epochs_parse(&e, "0\n2\n0 0\n3 10\n"), 0);
+	CU_ASSERT_EQUAL(e.count, 2);
+	CU_ASSERT_FALSE(epochs_assign(&e, 3, 20));
+	CU_ASSERT_TRUE(epochs_assign(&e, 5, 10)); /* a reign without a record gives way */
+	CU_ASSERT(e.count == 2 && e.entries[1].epoch == 5);
+	CU_ASSERT_TRUE(epochs_assign(&e, 6, 30));
+	CU_ASSERT_FALSE(epochs_truncate_from_end(&e, 31));
+	CU_ASSERT_TRUE(epochs_truncate_from_end(&e, 30));
+	CU_ASSERT_EQUAL(epochs_latest(&e), 5);
+	CU_ASSERT_TRUE(epochs_truncate_from_start(&e, 15));
+	CU_ASSERT(e.count == 1 && e.entries[0].epoch == 5 && e.entries[0].start_offset == 15);
+	CU_ASSERT_EQUAL(epochs_parse(&e, "0\n2\n0 0\n"), ERR_CORRUPT);
+	CU_ASSERT_EQUAL(e.count, 0);
+	epochs_fini(&e);
+	tw_fini(&t);
+}
+
+UNIT_MAIN("log_recovery", {"table", test_table}, {"tails", test_tails}, {"segments", test_segments}, {"leftovers", test_leftovers},
+	  {"topic_id", test_topic_id}, {"dirs", test_dirs}, {"checkpoints", test_checkpoints})
