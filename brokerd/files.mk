@@ -11,8 +11,8 @@ libkbroker_a_SOURCES = \
 	brokerd/life/life.h brokerd/life/checkpoints.c brokerd/life/registration.c
 
 # In link order; the world (libkenvos.a or libkenvsim.a) comes after, then DAEMON_LIBS.
-BROKER_LIBS = libkbroker.a libkreplica.a libklog.a libkconfig.a
-COMMON_LIBS = libklink.a libkenv.a libkcontrol.a libkwire.a libkproto.a libkcompress.a libkbase.a
+BROKER_LIBS = libkbroker.a libkreplica.a libklog.a
+COMMON_LIBS = libklink.a libkenv.a libkcontrol.a libkwire.a libkproto.a libkcompress.a libkconfig.a libkbase.a
 DAEMON_LIBS = $(PROTOBUF_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(CODEC_LIBS)
 
 bin_PROGRAMS += brokerd/brokerd

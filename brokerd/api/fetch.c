@@ -13,10 +13,37 @@ static void gone(struct net_request *r)
 	fetch_cancel(s->c->api->fetch, &s->f);
 }
 
+/* KIP-951: where the leaders are that the hints name. */
+static void add_endpoints(struct api_call *c, struct kp_fetch_response *resp)
+{
+	for (int32_t i = 0; i < resp->responses_count; i++) {
+		for (int32_t k = 0; k < resp->responses[i].partitions_count; k++) {
+			const struct kp_fetch_response_responses_partitions *p = &resp->responses[i].partitions[k];
+			bool hint = p->error_code == KERR_NOT_LEADER_OR_FOLLOWER || p->error_code == KERR_FENCED_LEADER_EPOCH;
+			const struct image_broker *b;
+			const struct image_endpoint *e = hint && p->current_leader.leader_id >= 0 ? api_leader_endpoint(c, p->current_leader.leader_id, &b) : NULL;
+			bool listed = !e;
+			for (int32_t n = 0; n < resp->node_endpoints_count && !listed; n++)
+				listed = resp->node_endpoints[n].node_id == b->id;
+			if (listed)
+				continue;
+			if (!resp->node_endpoints)
+				resp->node_endpoints = ARENA_ARRAY(&c->r->arena, struct kp_fetch_response_node_endpoints, image_broker_count(c->image) + 1);
+			struct kp_fetch_response_node_endpoints *o = &resp->node_endpoints[resp->node_endpoints_count++];
+			o->node_id = b->id;
+			o->host = slice_str(e->host);
+			o->port = e->port;
+			o->rack = b->rack ? slice_str(b->rack) : (struct slice){0};
+		}
+	}
+}
+
 static void done(struct fetch_call *f)
 {
 	struct fetching *s = CONTAINER_OF(f, struct fetching, f);
 	s->c->r->on_gone = NULL;
+	if (s->c->version >= 16)
+		add_endpoints(s->c, &f->response);
 	api_reply(s->c, &f->response);
 }
 

@@ -36,9 +36,35 @@ struct registration {
 	struct zk_session_id former, saving;
 	struct job job;
 	int job_err;
+	bool job_out;     /* the job runs: nothing else may use it */
+	bool begin_again; /* another session began meanwhile */
 };
 
 static void step_on(struct registration *r);
+
+static void job_begin(struct registration *r, void (*run)(struct job *j), void (*done)(struct job *j))
+{
+	ASSERT(!r->job_out);
+	r->job_out = true;
+	r->job.run = run;
+	r->job.done = done;
+	job_submit(r->loop, &r->job, JOB_IO);
+}
+
+/* False: what the job was for is over. */
+static bool job_end(struct registration *r)
+{
+	r->job_out = false;
+	if (r->closing)
+		return false;
+	if (r->begin_again) {
+		r->begin_again = false;
+		r->step = IDLE;
+		step_on(r);
+		return false;
+	}
+	return true;
+}
 
 static void wait_for(struct registration *r, const char *what)
 {
@@ -221,7 +247,7 @@ static void confirm_run(struct job *j)
 static void confirm_done(struct job *j)
 {
 	struct registration *r = CONTAINER_OF(j, struct registration, job);
-	if (r->closing || r->step != CONFIRMING)
+	if (!job_end(r))
 		return;
 	if (r->job_err) {
 		env_exit(r->env, 74, "meta.properties cannot be written in any log directory: look at the disk and its permissions");
@@ -251,9 +277,7 @@ static void on_cluster_id(void *ctx, int err, struct slice data, const struct zk
 			str_fini(&why);
 		} else {
 			r->step = CONFIRMING;
-			r->job.run = confirm_run;
-			r->job.done = confirm_done;
-			job_submit(r->loop, &r->job, JOB_IO);
+			job_begin(r, confirm_run, confirm_done);
 		}
 	}
 	arena_fini(&a);
@@ -270,12 +294,11 @@ static void save_run(struct job *j)
 static void save_done(struct job *j)
 {
 	struct registration *r = CONTAINER_OF(j, struct registration, job);
-	if (r->closing || r->step != SAVING)
+	if (!job_end(r))
 		return;
 	if (r->job_err) /* only a restart would be slower: said, and gone on */
 		LOG_AT(r->env->log, LOG_WARN, "zk", "session.unsaved", "err=\"%s\"", err_str(r->job_err));
-	if (r->saving.id == r->session.id) /* else another session began meanwhile: save that one */
-		r->step = FINDING_CLUSTER;
+	r->step = FINDING_CLUSTER;
 	step_on(r);
 }
 
@@ -300,7 +323,7 @@ static void load_run(struct job *j)
 static void load_done(struct job *j)
 {
 	struct registration *r = CONTAINER_OF(j, struct registration, job);
-	if (r->closing || r->step != ENDING_FORMER)
+	if (!job_end(r))
 		return;
 	if (r->job_err || r->former.id == r->session.id)
 		former_done(r, 0);
@@ -311,24 +334,20 @@ static void load_done(struct job *j)
 /* Does what the present step needs; called when it becomes possible or when a wait is over. */
 static void step_on(struct registration *r)
 {
-	if (!r->connected || !r->dirs || r->closing)
+	if (!r->connected || !r->dirs || r->closing || r->job_out)
 		return;
 	switch (r->step) {
 	case IDLE:
 		if (!r->former_ended) {
 			r->step = ENDING_FORMER;
-			r->job.run = load_run;
-			r->job.done = load_done;
-			job_submit(r->loop, &r->job, JOB_IO);
+			job_begin(r, load_run, load_done);
 			break;
 		}
 		r->step = SAVING;
 		/* fall through */
 	case SAVING:
 		r->saving = r->session;
-		r->job.run = save_run;
-		r->job.done = save_done;
-		job_submit(r->loop, &r->job, JOB_IO);
+		job_begin(r, save_run, save_done);
 		break;
 	case FINDING_CLUSTER:
 		zk_get(r->zk, ZKP_CLUSTER_ID, on_cluster_id, r);
@@ -357,13 +376,12 @@ static void on_event(struct zk *zk, void *ctx, const struct zk_event_info *ev)
 		if (!ev->resumed) {
 			r->ev.new_session(r->ev.ctx, zk);
 			r->turn++;
-			/* A job of a former turn may still run with the same struct: its done() goes on from the step it finds. */
-			if (r->step != ENDING_FORMER && r->step != SAVING && r->step != CONFIRMING)
+			if (r->job_out)
+				r->begin_again = true;
+			else if (r->step != ENDING_FORMER) /* that one answers by itself, and saves whatever session there is then */
 				r->step = IDLE;
-			step_on(r);
-		} else if (r->step == CREATING || r->step == FINDING_CLUSTER) {
-			step_on(r);
 		}
+		step_on(r); /* whatever waited for a connection */
 		r->ev.session(r->ev.ctx, true);
 		break;
 	case ZK_SUSPENDED:
@@ -377,8 +395,6 @@ static void on_event(struct zk *zk, void *ctx, const struct zk_event_info *ev)
 		LOG_AT(r->env->log, LOG_WARN, "zk", "session.expired", "session=%llx", (unsigned long long)r->session.id);
 		r->connected = false;
 		r->ev.session(r->ev.ctx, false);
-		if (r->step == STANDING || r->step == SETTLING || r->step == CREATING || r->step == PROBING || r->step == FINDING_CLUSTER)
-			r->step = IDLE;
 		zk_reopen(zk);
 		break;
 	}
