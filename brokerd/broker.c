@@ -193,8 +193,27 @@ static void ports(struct broker *b, bool open)
 	}
 }
 
+static void confirm_run(struct job *j)
+{
+	struct broker *b = CONTAINER_OF(j, struct broker, confirm_job);
+	b->confirm_err = log_dirs_confirm_now(b->dirs, b->cfg->broker_id, b->cluster_id);
+}
+
+static void confirm_done(struct job *j)
+{
+	struct broker *b = CONTAINER_OF(j, struct broker, confirm_job);
+	if (b->confirm_err)
+		env_exit(b->env, b->confirm_err == ERR_INVAL ? STATUS_CONFIG : STATUS_IO,
+			"meta.properties cannot be written in any log directory, or names another broker or cluster: look at the disk, its permissions and log.dirs");
+}
+
 static void open_ports(struct broker *b)
 {
+	/* Only now: the boot mark forgets how this life began, and the controller has worked that into the states before it admitted us (D2, E1). */
+	b->confirm_job.run = confirm_run;
+	b->confirm_job.done = confirm_done;
+	job_submit(b->control, &b->confirm_job, JOB_IO);
+	log_dirs_remove_deleted(b->dirs, b->control);
 	b->listening = true;
 	b->phase = PHASE_SERVING;
 	reason(b, "");
@@ -278,7 +297,7 @@ static struct ctl_stall on_stall(void *ctx)
 
 /* ---- inventory ---- */
 
-static void inventory_add(struct broker *b, const char *topic, int32_t partition, const struct uuid *id, int32_t last_epoch, int64_t end, enum log_start_class cls, bool missing)
+static void inventory_add(struct broker *b, const char *topic, int32_t partition, const struct uuid *id, int32_t last_epoch, int64_t end, const struct log_dir *dir)
 {
 	MEM_GROW(b->inventory, b->inventory_cap, b->inventory_count + 1);
 	b->inventory[b->inventory_count++] = (struct ctl_replica){
@@ -287,8 +306,8 @@ static void inventory_add(struct broker *b, const char *topic, int32_t partition
 		.partition = partition,
 		.last_epoch = last_epoch,
 		.log_end_offset = end,
-		.start_class = cls,
-		.missing = missing,
+		.start_class = dir ? dir->start_class : LOG_START_LOSSY,
+		.dir = dir,
 	};
 }
 
@@ -304,8 +323,7 @@ static void on_rows(void *ctx, const struct shard_checkpoint_row *rows, uint32_t
 	struct broker *b = ctx;
 	inventory_clear(b);
 	for (uint32_t i = 0; i < count; i++)
-		inventory_add(b, rows[i].topic, rows[i].partition, &rows[i].topic_id, rows[i].last_epoch, rows[i].log_end_offset,
-			rows[i].dir ? rows[i].dir->start_class : LOG_START_LOSSY, false);
+		inventory_add(b, rows[i].topic, rows[i].partition, &rows[i].topic_id, rows[i].last_epoch, rows[i].log_end_offset, rows[i].dir);
 	ctl_greet(b->ctl, false);
 }
 
@@ -374,7 +392,7 @@ static void loaded(struct shard_load *m)
 	if (m->err && m->err != LOG_ERR_OLD_FORMAT)
 		LOG_AT(b->env->log, LOG_ERROR, "log", "load.failed", "topic=%s partition=%d err=\"%s\"", f->topic, f->partition, err_str(m->err));
 	if (!m->err)
-		inventory_add(b, f->topic, f->partition, &f->topic_id, m->last_epoch, m->log_end_offset, m->dir->start_class, false);
+		inventory_add(b, f->topic, f->partition, &f->topic_id, m->last_epoch, m->log_end_offset, m->dir);
 	mem_free(m);
 	if (--b->loads_left == 0 && b->phase == PHASE_RECOVERING)
 		recovered(b);
@@ -447,6 +465,43 @@ static void make_loops(struct broker *b)
 		net_loop_set_peers(b->nets[l], b->nets, b->loop_count);
 }
 
+struct failed_dir {
+	struct job job;
+	struct log_dir *dir;
+	int err;
+};
+
+static void failed_run(struct job *j)
+{
+	struct failed_dir *f = CONTAINER_OF(j, struct failed_dir, job);
+	f->err = log_dir_mark_failed_now(f->dir); /* best effort: the disk may be gone for good */
+}
+
+static void failed_done(struct job *j)
+{
+	mem_free(CONTAINER_OF(j, struct failed_dir, job));
+}
+
+/* ctx is the ctl, as for the other callbacks of the host. */
+static void on_dir_failed(void *ctx, struct log_dir *dir)
+{
+	struct broker *b = ctl_owner(ctx);
+	uint32_t left = 0;
+	LOG_AT(b->env->log, LOG_ERROR, "log", "dir.failed", "dir=%s err=\"%s\"", dir->path, err_str(atomic_load(&dir->offline_err)));
+	for (uint32_t i = 0; i < b->dirs->count; i++)
+		left += !atomic_load(&b->dirs->dirs[i]->offline);
+	if (!left) {
+		env_exit(b->env, STATUS_IO, "the last log directory failed: look at the disk, then start again");
+		return;
+	}
+	struct failed_dir *f = MEM_NEW(struct failed_dir);
+	f->dir = dir;
+	f->job.run = failed_run;
+	f->job.done = failed_done;
+	job_submit(b->control, &f->job, JOB_IO);
+	ctl_dir_failed(ctx, dir);
+}
+
 static void dirs_run(struct job *j)
 {
 	struct broker *b = CONTAINER_OF(j, struct broker, open_job);
@@ -471,7 +526,7 @@ static void dirs_done(struct job *j)
 		return;
 	}
 	b->dirs = b->opened;
-	b->host = (struct shard_host){.ctx = b->ctl, .propose = ctl_propose, .dir_failed = ctl_dir_failed, .replica_deleted = ctl_replica_deleted};
+	b->host = (struct shard_host){.ctx = b->ctl, .propose = ctl_propose, .dir_failed = on_dir_failed, .replica_deleted = ctl_replica_deleted};
 	b->services = (struct ask_services){.control = b->control, .ctx = b->ctl, .forward = ctl_forward, .producer_ids = ctl_producer_ids};
 	make_loops(b);
 	load_all(b);
@@ -705,6 +760,7 @@ void broker_free(struct broker *b)
 		if (b->shards[l])
 			shard_free(b->shards[l]);
 	for (uint32_t l = 0; l < b->loop_count; l++) {
+		broker_topics_drop(&b->loops[l]);
 		net_loop_free(b->nets[l]);
 		api_free(b->loops[l].api);
 	}

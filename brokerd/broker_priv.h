@@ -36,6 +36,8 @@ struct data_loop {
 	bool stats_out;
 	/* as of the last answers */
 	struct shard_stats stats;
+	struct shard_topic_row *topics;
+	uint32_t topic_count;
 	struct net_stats net_stats;
 	struct api_stats_row counts[32];
 	uint32_t count_rows;
@@ -82,8 +84,10 @@ struct broker {
 	uint32_t stop_left;
 	bool status_standing, status_writing;
 	int64_t status_written_ms;
+	uint32_t status_turn;    /* topics are asked for every fifth time */
 	struct str status_last;
-	struct job open_job, space_job;
+	struct job open_job, confirm_job, space_job;
+	int confirm_err;
 	bool space_out;
 	struct log_dirs *opened;
 	int open_err;
@@ -94,3 +98,4 @@ struct broker {
 void broker_status_tick(struct broker *b);     /* each second */
 void broker_status_new_session(struct broker *b);
 struct shard_stats broker_sum(const struct broker *b);
+void broker_topics_drop(struct data_loop *d);

@@ -9,6 +9,7 @@
 #include "common/zk/zkdata.h"
 
 #define STATUS_EVERY_MS 1000
+#define TOPICS_EVERY 3 /* of these: the numbers by topic cost a walk over all partitions */
 
 struct shard_stats broker_sum(const struct broker *b)
 {
@@ -138,10 +139,24 @@ void broker_status_new_session(struct broker *b)
 	write_status(b);
 }
 
+void broker_topics_drop(struct data_loop *d)
+{
+	for (uint32_t i = 0; i < d->topic_count; i++)
+		mem_free(d->topics[i].topic);
+	mem_free(d->topics);
+	d->topics = NULL;
+	d->topic_count = 0;
+}
+
 static void stats_done(struct shard_order_msg *m)
 {
 	struct data_loop *d = m->ctx;
 	d->stats = m->stats;
+	if (m->want_topics) {
+		broker_topics_drop(d);
+		d->topics = m->topics;
+		d->topic_count = m->topic_count;
+	}
 	d->stats_out = false;
 }
 
@@ -173,12 +188,13 @@ void broker_status_tick(struct broker *b)
 	write_status(b);
 	if (!b->dirs || b->phase == PHASE_STOPPING)
 		return;
+	bool want_topics = b->status_turn++ % TOPICS_EVERY == 0;
 	for (uint32_t l = 0; l < b->loop_count; l++) {
 		struct data_loop *d = &b->loops[l];
 		if (d->stats_out)
 			continue;
 		d->stats_out = true;
-		d->stats_order = (struct shard_order_msg){.shard = d->shard, .order = SHARD_STATS, .done = stats_done, .ctx = d};
+		d->stats_order = (struct shard_order_msg){.shard = d->shard, .order = SHARD_STATS, .want_topics = want_topics, .done = stats_done, .ctx = d};
 		shard_post_order(&d->stats_order);
 	}
 	if (!b->space_out) {
@@ -225,6 +241,78 @@ static void metric(struct str *out, const char *name, const char *type, const ch
 	str_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n", name, help, name, type, name, value);
 }
 
+static void request_latencies(const struct broker *b, struct str *o)
+{
+	static const double quantiles[] = {0.5, 0.9, 0.99, 0.999};
+	struct histogram_view *v = mem_alloc(sizeof(*v));
+	str_add(o, "# HELP klamm_request_seconds From the whole request to its answer, by API.\n# TYPE klamm_request_seconds summary\n");
+	for (uint32_t i = 0; b->loop_count && i < b->loops[0].count_rows; i++) {
+		const char *name = b->loops[0].counts[i].name;
+		memset(v, 0, sizeof(*v));
+		for (uint32_t l = 0; l < b->loop_count; l++)
+			if (i < b->loops[l].count_rows)
+				histogram_read(b->loops[l].counts[i].latency, v);
+		for (size_t q = 0; q < ARRAY_LEN(quantiles); q++)
+			str_printf(o, "klamm_request_seconds{api=\"%s\",quantile=\"%g\"} %.6f\n", name, quantiles[q], (double)histogram_quantile(v, quantiles[q]) / 1e6);
+		str_printf(o, "klamm_request_seconds_sum{api=\"%s\"} %.6f\nklamm_request_seconds_count{api=\"%s\"} %" PRIu64 "\n", name, (double)v->sum / 1e6, name, v->count);
+	}
+	mem_free(v);
+}
+
+enum topic_column { BYTES_IN, RECORDS_IN, BYTES_OUT, RECORDS_OUT, LOG_BYTES, LED, UNDER_REPLICATED, OFFLINE, COLUMNS };
+static const struct {
+	const char *name, *type, *help;
+} topic_columns[COLUMNS] = {
+	{"klamm_topic_produce_bytes_total", "counter", "Bytes of record batches taken from producers."},
+	{"klamm_topic_produce_records_total", "counter", "Records taken from producers."},
+	{"klamm_topic_fetch_bytes_total", "counter", "Bytes of record batches handed out."},
+	{"klamm_topic_fetch_records_total", "counter", "Offsets handed out."},
+	{"klamm_topic_log_bytes", "gauge", "Bytes in the logs of this broker."},
+	{"klamm_topic_partitions_led", "gauge", "Partitions that this broker leads."},
+	{"klamm_topic_under_replicated_partitions", "gauge", "Led partitions whose ISR is smaller than their assignment."},
+	{"klamm_topic_offline_partitions", "gauge", "Replicas here that cannot be served."},
+};
+
+static uint64_t topic_value(const struct shard_topic_row *r, enum topic_column c)
+{
+	switch (c) {
+	case BYTES_IN: return r->bytes_in;
+	case RECORDS_IN: return r->records_in;
+	case BYTES_OUT: return r->bytes_out;
+	case RECORDS_OUT: return r->records_out;
+	case LOG_BYTES: return r->log_bytes;
+	case LED: return r->led;
+	case UNDER_REPLICATED: return r->under_replicated;
+	case OFFLINE: return r->offline;
+	case COLUMNS: break;
+	}
+	return 0;
+}
+
+/* A topic's partitions lie on several loops, whose rows are sorted by name: merged as they are written. At most SHARD_TOPIC_ROWS_MAX topics. */
+static void topic_metrics(const struct broker *b, struct str *o)
+{
+	uint32_t *at = mem_alloc(sizeof(*at) * (b->loop_count + 1));
+	for (int c = 0; c < COLUMNS; c++) {
+		str_printf(o, "# HELP %s %s\n# TYPE %s %s\n", topic_columns[c].name, topic_columns[c].help, topic_columns[c].name, topic_columns[c].type);
+		memset(at, 0, sizeof(*at) * b->loop_count);
+		for (uint32_t written = 0; written < SHARD_TOPIC_ROWS_MAX; written++) {
+			const char *next = NULL;
+			uint64_t sum = 0;
+			for (uint32_t l = 0; l < b->loop_count; l++)
+				if (at[l] < b->loops[l].topic_count && (!next || strcmp(b->loops[l].topics[at[l]].topic, next) < 0))
+					next = b->loops[l].topics[at[l]].topic;
+			if (!next)
+				break;
+			for (uint32_t l = 0; l < b->loop_count; l++)
+				if (at[l] < b->loops[l].topic_count && !strcmp(b->loops[l].topics[at[l]].topic, next))
+					sum += topic_value(&b->loops[l].topics[at[l]++], (enum topic_column)c);
+			str_printf(o, "%s{topic=\"%s\"} %" PRIu64 "\n", topic_columns[c].name, next, sum);
+		}
+	}
+	mem_free(at);
+}
+
 static void metrics_text(struct broker *b, struct http_reply *r)
 {
 	struct str *o = r->body;
@@ -260,6 +348,8 @@ static void metrics_text(struct broker *b, struct http_reply *r)
 			n += i < b->loops[l].count_rows ? b->loops[l].counts[i].count : 0;
 		str_printf(o, "klamm_requests_total{api=\"%s\"} %" PRIu64 "\n", b->loops[0].counts[i].name, n);
 	}
+	request_latencies(b, o);
+	topic_metrics(b, o);
 	str_add(o, "# HELP klamm_loop_busy_seconds_total Time that each loop spent working.\n# TYPE klamm_loop_busy_seconds_total counter\n");
 	str_printf(o, "klamm_loop_busy_seconds_total{loop=\"control\"} %.6f\n", (double)atomic_load(&b->control->busy_us) / 1e6);
 	for (uint32_t l = 0; l < b->loop_count; l++)

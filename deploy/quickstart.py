@@ -108,11 +108,15 @@ class Cluster:
         try:
             with open(self.path("pids", name + ".pid"), encoding="ascii") as f:
                 pid = int(f.read().split()[0])
-            with open(f"/proc/{pid}/cmdline", "rb") as f:
-                if self.conf(name).encode() not in f.read():
-                    return None
-            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-                return None if f.read().rpartition(")")[2].split()[0] == "Z" else pid
+            while True:
+                with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+                    if f.read().rpartition(")")[2].split()[0] in "ZX":
+                        return None
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    line = f.read()
+                if line:
+                    return pid if self.conf(name).encode() in line else None
+                time.sleep(0.001)  # empty in the middle of an exec (java starts itself a second time): a moment later it is there
         except (OSError, ValueError, IndexError):
             return None
 

@@ -214,7 +214,7 @@ void cli_close(struct cli *cli)
 	cli->rk = NULL;
 }
 
-static uint64_t now_ms(void)
+uint64_t cli_now_ms(void)
 {
 	struct timespec ts;
 
@@ -227,13 +227,13 @@ int cli_metadata(struct cli *cli, const char *topic, const struct rd_kafka_metad
 	rd_kafka_topic_t *rkt = topic ? rd_kafka_topic_new(cli->rk, topic, NULL) : NULL;
 	const struct rd_kafka_metadata *md = NULL;
 	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TRANSPORT;
-	uint64_t end = now_ms() + cli->timeout_ms;
+	uint64_t end = cli_now_ms() + cli->timeout_ms;
 	char what[320];
 
 	if (topic && !rkt)
 		return cli_fail(cli, CLI_USAGE, name_rule, "'%s' cannot be the name of a topic", topic);
 	/* Short tries: librdkafka does not end a wait when every connection was refused. */
-	for (uint64_t now = now_ms(); now < end; now = now_ms()) {
+	for (uint64_t now = cli_now_ms(); now < end; now = cli_now_ms()) {
 		err = rd_kafka_metadata(cli->rk, !topic, rkt, &md, end - now < 700 ? (int)(end - now) : 700);
 		if (err == RD_KAFKA_RESP_ERR_NO_ERROR && (!topic || md->topics[0].err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || now + 700 >= end))
 			break;

@@ -42,6 +42,7 @@ extern const struct argp cli_globals;
 MUST_CHECK int cli_open(struct cli *cli, rd_kafka_type_t type, const char *const *props);
 MUST_CHECK int cli_open_conf(struct cli *cli, rd_kafka_type_t type, rd_kafka_conf_t *conf); /* takes over conf */
 void cli_close(struct cli *cli);
+uint64_t cli_now_ms(void); /* monotonic */
 /* Metadata of one topic, or of all with topic NULL. Exit code; *ret is to be freed with rd_kafka_metadata_destroy. A topic
  * that does not exist is CLI_NO_SUCH, said already. */
 MUST_CHECK int cli_metadata(struct cli *cli, const char *topic, const struct rd_kafka_metadata **ret);

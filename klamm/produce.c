@@ -38,14 +38,6 @@ static void on_signal(int sig)
 	interrupted = 1;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct produce *p = state->input;
@@ -114,7 +106,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
 
 static void progress(struct produce *p, bool last)
 {
-	uint64_t now = now_ms();
+	uint64_t now = cli_now_ms();
 	double s = (double)(now - p->start_ms) / 1e3;
 
 	if (!isatty(STDERR_FILENO) || p->cli->json || (!last && now < p->shown_ms + 200))
@@ -187,7 +179,7 @@ static int finish(struct produce *p)
 		progress(p, false);
 	rd_kafka_poll(p->cli->rk, 0);
 	progress(p, true);
-	s = (double)(now_ms() - p->start_ms) / 1e3;
+	s = (double)(cli_now_ms() - p->start_ms) / 1e3;
 	if (p->failed) {
 		if (p->failed > NAMED_FAILURES)
 			fprintf(stderr, "klamm: ... and %llu more lines\n", (unsigned long long)(p->failed - NAMED_FAILURES));
@@ -241,7 +233,7 @@ static int run(struct produce *p)
 	p->rkt = rd_kafka_topic_new(p->cli->rk, p->topic, NULL);
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
-	p->start_ms = now_ms();
+	p->start_ms = cli_now_ms();
 	while (!interrupted && (len = getline(&line, &cap, stdin)) >= 0) {
 		if (len && line[len - 1] == '\n')
 			len--;

@@ -343,6 +343,23 @@ static json_t *own_configs(struct cli *cli, const char *topic)
 	return result;
 }
 
+/* First and next offset. A leader that has just been named may still be opening its log: asked again for a while. */
+static bool offsets_of(struct cli *cli, const char *topic, int id, int64_t *ret_low, int64_t *ret_high)
+{
+	uint64_t end = cli_now_ms() + 3000;
+
+	for (;;) {
+		rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(cli->rk, topic, id, ret_low, ret_high, 5000);
+
+		if (!err)
+			return true;
+		if ((err != RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION && err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE &&
+		     err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && err != RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE) || cli_now_ms() >= end)
+			return false;
+		rd_kafka_poll(cli->rk, 20);
+	}
+}
+
 static void describe_partition(struct cli *cli, const struct rd_kafka_metadata_topic *t, int id, json_t *json, struct cli_table *table)
 {
 	const struct rd_kafka_metadata_partition *p = partition_at(t, id);
@@ -352,7 +369,7 @@ static void describe_partition(struct cli *cli, const struct rd_kafka_metadata_t
 
 	if (!p)
 		return;
-	known = p->leader >= 0 && !rd_kafka_query_watermark_offsets(cli->rk, t->topic, id, &low, &high, 5000);
+	known = p->leader >= 0 && offsets_of(cli, t->topic, id, &low, &high);
 	if (json) {
 		json_array_append_new(json, json_pack("{s:i,s:i,s:o,s:o,s:b,s:b,s:o,s:o}", "partition", id, "leader", p->leader, "replicas",
 		                                      ids_json(p->replicas, p->replica_cnt), "isr", ids_json(p->isrs, p->isr_cnt), "under_replicated",

@@ -112,22 +112,38 @@ check-cluster: all $(check_PROGRAMS)
 	$(PYTHON) '$(top_srcdir)/tests/cluster/run' --build '$(abs_top_builddir)' $(CASES)
 check-mutants:
 	$(PYTHON) '$(top_srcdir)/tests/tools/check-mutants' --work '$(abs_top_builddir)/mutants-work' $(M)
-.PHONY: check-cluster check-mutants
+# For make PROGRAM in a fresh build directory: what is generated comes first.
+built-sources: $(BUILT_SOURCES)
+.PHONY: check-cluster check-mutants built-sources
 
 # brokerd/log
 LOG_TEST_SOURCES = tests/unit/log_util.c tests/unit/log_util.h $(UNIT_SOURCES)
 LOG_TEST_LIBS = libklog.a libkcompress.a libkenvos.a libkenv.a libkbase.a $(OS_LIBS) $(CODEC_LIBS) $(CUNIT_LIBS)
-LOG_TESTS = tests/unit/test_batch tests/unit/test_producer_state tests/unit/test_log tests/unit/test_log_recovery tests/unit/test_log_golden
+LOG_TESTS = tests/unit/test_batch tests/unit/test_producer_state tests/unit/test_log tests/unit/test_log_model tests/unit/test_log_recovery tests/unit/test_log_golden
 check_PROGRAMS += $(LOG_TESTS)
 tests_unit_test_batch_SOURCES = tests/unit/test_batch.c $(LOG_TEST_SOURCES)
 tests_unit_test_batch_LDADD = $(LOG_TEST_LIBS)
 tests_unit_test_producer_state_SOURCES = tests/unit/test_producer_state.c $(LOG_TEST_SOURCES)
 tests_unit_test_producer_state_LDADD = $(LOG_TEST_LIBS)
-tests_unit_test_log_SOURCES = tests/unit/test_log.c $(LOG_TEST_SOURCES)
+tests_unit_test_log_SOURCES = tests/unit/test_log.c tests/unit/log_spy.h $(LOG_TEST_SOURCES)
 tests_unit_test_log_LDADD = $(LOG_TEST_LIBS)
+tests_unit_test_log_model_SOURCES = tests/unit/test_log_model.c tests/unit/log_spy.h $(LOG_TEST_SOURCES)
+tests_unit_test_log_model_LDADD = $(LOG_TEST_LIBS)
 tests_unit_test_log_recovery_SOURCES = tests/unit/test_log_recovery.c $(LOG_TEST_SOURCES)
 tests_unit_test_log_recovery_LDADD = $(LOG_TEST_LIBS)
 tests_unit_test_log_golden_SOURCES = tests/unit/test_log_golden.c $(LOG_TEST_SOURCES)
 tests_unit_test_log_golden_LDADD = $(LOG_TEST_LIBS)
 TESTS += $(LOG_TESTS)
 EXTRA_DIST += tests/golden/log-3.9 tests/golden/log-3.9-unclean tests/golden/check-log.py
+
+# controllerd: the pure core; election and fenced writes, then whole controllers, in the simulated world
+CONTROLLER_TESTS = tests/unit/test_plan tests/unit/test_elect tests/unit/test_controller
+CONTROLLER_TEST_LIBS = $(CONTROLLER_LIBS) libklink.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
+check_PROGRAMS += $(CONTROLLER_TESTS)
+tests_unit_test_plan_SOURCES = tests/unit/test_plan.c $(UNIT_SOURCES)
+tests_unit_test_plan_LDADD = $(CONTROLLER_LIBS) libkwire.a libkbase.a $(CUNIT_LIBS)
+tests_unit_test_elect_SOURCES = tests/unit/test_elect.c $(UNIT_SOURCES)
+tests_unit_test_elect_LDADD = $(CONTROLLER_TEST_LIBS)
+tests_unit_test_controller_SOURCES = tests/unit/test_controller.c $(UNIT_SOURCES)
+tests_unit_test_controller_LDADD = $(CONTROLLER_TEST_LIBS)
+TESTS += $(CONTROLLER_TESTS)

@@ -43,6 +43,7 @@ struct api *api_new(const struct api_init *init)
 	a->config = init->config;
 	a->services = init->services;
 	a->image = image_empty();
+	a->latency = mem_zalloc(sizeof(*a->latency) * api_row_count);
 	list_init(&a->pid_waiting);
 	list_init(&a->creating);
 	return a;
@@ -58,12 +59,15 @@ uint32_t api_stats(const struct api *a, struct api_stats_row *out, uint32_t cap)
 {
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < api_row_count && n < cap; i++)
-		out[n++] = (struct api_stats_row){wire_api_find(api_rows[i].key)->name, a->counts[api_rows[i].key]};
+		out[n++] = (struct api_stats_row){wire_api_find(api_rows[i].key)->name, a->counts[api_rows[i].key], &a->latency[i]};
 	return n;
 }
 
 static void call_end(struct api_call *c)
 {
+	for (uint32_t i = 0; i < api_row_count; i++)
+		if (api_rows[i].key == c->wire->key)
+			histogram_record(&c->api->latency[i], loop_now_us(c->api->loop) - c->r->received_us);
 	image_unref(c->image);
 	c->image = NULL;
 }

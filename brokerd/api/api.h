@@ -16,6 +16,7 @@
 #include "brokerd/replica/shard.h"
 #include "common/wire/api.h"
 #include "common/wire/frame.h"
+#include "common/metrics/metrics.h"
 #include "common/wire/kerr.h"
 #include "proto/kafka/kp.h"
 
@@ -37,5 +38,6 @@ void api_set_image(struct api *a, struct image *im);
 /* net_handler_fn; ctx = struct api. */
 enum net_verdict api_handle(void *ctx, struct net_request *r);
 
-struct api_stats_row { const char *name; uint64_t count; };
+/* Latency in us from the whole request to its answer; written on the api's loop, read anywhere. */
+struct api_stats_row { const char *name; uint64_t count; struct histogram *latency; };
 uint32_t api_stats(const struct api *a, struct api_stats_row *out, uint32_t cap);

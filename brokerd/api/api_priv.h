@@ -30,6 +30,7 @@ struct api {
 	struct list pid_waiting;
 	struct list creating; /* topics whose auto-creation is under way */
 	uint64_t counts[API_KEY_MAX];
+	struct histogram *latency; /* by row of the table */
 };
 
 struct api_row {

@@ -98,6 +98,7 @@ void api_free(struct api *a)
 	while (!list_empty(&a->creating))
 		creating_free(LIST_ENTRY(a->creating.next, struct creating, link));
 	image_unref(a->image);
+	mem_free(a->latency);
 	mem_free(a);
 }
 

@@ -330,6 +330,11 @@ static void read_done(struct log_read *r)
 		a->aborted = r->aborted;
 		a->aborted_count = r->aborted_count;
 		part->shard->bytes_out += r->len;
+		struct partition *p = fr->entry->watch.partition;
+		if (p) {
+			p->bytes_out += r->len;
+			p->records_out += (uint64_t)(r->next_offset - r->offset);
+		}
 	} else {
 		file_unref(r->file);
 	}

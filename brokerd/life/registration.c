@@ -14,7 +14,7 @@
 #define STATUS_LOST_FIGHT 75
 #define STATUS_CONFIG 78
 
-enum step { IDLE, ENDING_FORMER, SAVING, FINDING_CLUSTER, CONFIRMING, CREATING, SETTLING, PROBING, STANDING };
+enum step { IDLE, ENDING_FORMER, SAVING, FINDING_CLUSTER, CREATING, SETTLING, PROBING, STANDING };
 
 struct registration {
 	struct env *env;
@@ -238,24 +238,6 @@ static void create_node(struct registration *r)
 
 /* ---- cluster id ---- */
 
-static void confirm_run(struct job *j)
-{
-	struct registration *r = CONTAINER_OF(j, struct registration, job);
-	r->job_err = log_dirs_confirm_now(r->dirs, r->cfg->broker_id, r->cluster_id);
-}
-
-static void confirm_done(struct job *j)
-{
-	struct registration *r = CONTAINER_OF(j, struct registration, job);
-	if (!job_end(r))
-		return;
-	if (r->job_err) {
-		env_exit(r->env, 74, "meta.properties cannot be written in any log directory: look at the disk and its permissions");
-		return;
-	}
-	create_node(r);
-}
-
 static void on_cluster_id(void *ctx, int err, struct slice data, const struct zk_stat *st)
 {
 	struct registration *r = ctx;
@@ -276,8 +258,7 @@ static void on_cluster_id(void *ctx, int err, struct slice data, const struct zk
 			env_exit(r->env, STATUS_CONFIG, str_cstr(&why));
 			str_fini(&why);
 		} else {
-			r->step = CONFIRMING;
-			job_begin(r, confirm_run, confirm_done);
+			create_node(r);
 		}
 	}
 	arena_fini(&a);

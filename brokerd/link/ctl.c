@@ -661,6 +661,7 @@ void ctl_dir_failed(void *ctl, struct log_dir *dir)
 	struct ctl_hello in = {0};
 	if (!c->active || !c->ev.hello(c->ev.ctx, &in))
 		return; /* the next hello says it */
+	struct arena a;
 	ProtobufCBinaryData id;
 	Klamm__Control__DirFailure m = KLAMM__CONTROL__DIR_FAILURE__INIT;
 	pb_frame f = KLAMM__CONTROL__FRAME__INIT;
@@ -668,9 +669,15 @@ void ctl_dir_failed(void *ctl, struct log_dir *dir)
 	m.broker_epoch = in.broker_epoch;
 	m.directory_ids = &id;
 	m.n_directory_ids = 1;
+	arena_init(&a, 0);
+	m.replicas = ARENA_ARRAY(&a, Klamm__Control__Replica *, in.inventory_count + 1);
+	for (uint32_t i = 0; i < in.inventory_count; i++)
+		if (in.inventory[i].dir == dir)
+			m.replicas[m.n_replicas++] = hello_replica(&a, &in.inventory[i]);
 	f.body_case = KLAMM__CONTROL__FRAME__BODY_DIR_FAILURE;
 	f.dir_failure = &m;
 	ctl_send(c->active, &f);
+	arena_fini(&a);
 }
 
 void ctl_controlled_shutdown(struct ctl *c, void (*done)(void *ctx, int16_t error, uint32_t remaining), void *ctx)
@@ -735,6 +742,7 @@ void ctl_free(struct ctl *c)
 	mem_free(c);
 }
 
+void *ctl_owner(struct ctl *c) { return c->ev.ctx; }
 struct image *ctl_image(struct ctl *c) { return c->image; }
 bool ctl_has_active(const struct ctl *c) { return c->active != NULL; }
 int64_t ctl_active_since_us(const struct ctl *c) { return c->active_since_us; }

@@ -25,6 +25,7 @@ struct ctl_replica { /* inventory line of the hello (D1) */
 	int64_t log_end_offset;
 	enum log_start_class start_class;
 	bool missing;
+	const struct log_dir *dir; /* where it lies */
 };
 
 struct ctl_hello {
@@ -66,6 +67,7 @@ struct ctl_init {
 };
 struct ctl *ctl_new(const struct ctl_init *init);
 void ctl_free(struct ctl *c);
+void *ctl_owner(struct ctl *c); /* events.ctx */
 /* With a ZooKeeper session: looks for controllers. Called again after each new session. */
 void ctl_watch_controllers(struct ctl *c, struct zk *zk);
 /* Greets the links that were not greeted yet; all: every link, because the hello says something new (registered again). */

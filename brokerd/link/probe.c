@@ -1,4 +1,4 @@
-/* probe.c: looking for the controller whether another broker lives (protocol.md A2): connect and ApiVersions. */
+/* probe.c: looking for the controller whether another broker lives (protocol.md A2): connect and ApiVersions, within one time limit. */
 #include "brokerd/link/ctl_priv.h"
 #include "common/base/check.h"
 #include "common/base/mem.h"
@@ -10,11 +10,14 @@ struct probe {
 	int32_t controller_id; /* the peer may be gone when the answer is known */
 	uint64_t number;
 	int32_t target;
+	struct conn *conn;
+	struct timer timer;    /* connecting and answering, both: a stopped process has a kernel that accepts */
 	uint8_t scratch[256];
 };
 
 static void answer(struct probe *pr, Klamm__Control__ProbeResult result)
 {
+	timer_stop(&pr->timer);
 	LIST_FOR(it, &pr->ctl->peers) {
 		struct peer *p = LIST_ENTRY(it, struct peer, link);
 		if (p->id != pr->controller_id || !p->open)
@@ -66,6 +69,13 @@ static void on_closed(struct conn *c, void *ctx, int err)
 	answer(ctx, err == ERR_REFUSED || err == ERR_RESET ? KLAMM__CONTROL__PROBE_RESULT__REFUSED : KLAMM__CONTROL__PROBE_RESULT__UNANSWERED);
 }
 
+static void on_timeout(void *ctx)
+{
+	struct probe *pr = ctx;
+	conn_close(pr->conn);
+	answer(pr, KLAMM__CONTROL__PROBE_RESULT__UNANSWERED);
+}
+
 static const struct conn_handler probe_handler = {.on_space = on_space, .on_data = on_data, .on_open = on_open, .on_closed = on_closed};
 
 void probe_start(struct peer *p, const Klamm__Control__Probe *m)
@@ -76,5 +86,7 @@ void probe_start(struct peer *p, const Klamm__Control__Probe *m)
 	pr->number = m->number;
 	pr->target = m->target;
 	int64_t timeout = m->timeout_ms > 0 && m->timeout_ms < 5000 ? m->timeout_ms : 500;
-	conn_connect(p->ctl->loop, m->host, (uint16_t)m->port, timeout, &probe_handler, pr);
+	timer_init(&pr->timer, p->ctl->loop, on_timeout, pr);
+	timer_set_ms(&pr->timer, timeout);
+	pr->conn = conn_connect(p->ctl->loop, m->host, (uint16_t)m->port, timeout, &probe_handler, pr);
 }

@@ -580,5 +580,9 @@ void log_out_of_space(struct log *log)
 	}
 	/* Before the answers: what they submit waits until the log is cut. */
 	log_cut_back(log);
+	/* Not before those that are written and wait for their sync. */
+	if (!list_empty(&log->unsynced))
+		while ((n = list_pop_front(&answers)))
+			list_push_back(&log->unsynced, n);
 	answer_all(&answers);
 }

@@ -568,8 +568,9 @@ static int load_content(struct loading *ld)
 		if (c->snapshot_count == 0 || c->snapshots[c->snapshot_count - 1] != c->end_offset)
 			core_add_snapshot(c, c->end_offset);
 	}
-	bool stale = before.count != c->epochs.count
-		|| (before.count && memcmp(before.entries, c->epochs.entries, before.count * sizeof(*before.entries)) != 0);
+	bool stale = before.count != c->epochs.count;
+	for (size_t i = 0; !stale && i < before.count; i++) /* field by field: there is padding between them */
+		stale = before.entries[i].epoch != c->epochs.entries[i].epoch || before.entries[i].start_offset != c->epochs.entries[i].start_offset;
 	if (!err && stale)
 		err = epochs_write_now(o->env, ld->path, &c->epochs);
 	if (!err && (ld->changed || !ld->clean))

@@ -44,7 +44,7 @@ int log_open_now(const struct log_open *o, struct log **ret_log)
 	log->cfg = o->config;
 	log->flushed_ms = o->now_ms;
 	struct list *lists[] = {&log->parked, &log->pieces, &log->free_pieces, &log->writing, &log->unsynced, &log->aborted_due, &log->sync_waiters,
-		&log->sync_running, &log->to_delete, &log->reads_done, &log->free_scans};
+		&log->sync_running, &log->to_delete, &log->reads_parked, &log->reads_done, &log->free_scans};
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		list_init(lists[i]);
 	log->high_watermark = o->high_watermark;
@@ -388,5 +388,4 @@ void log_fail(struct log *log, int err)
 	if (log_dir_fail(log->dir, err))
 		log_event_due(log, EV_FAILED);
 	log_refuse_all(log, LOG_ERR_OFFLINE);
-	log_reads_drop(log, LOG_ERR_OFFLINE);
 }

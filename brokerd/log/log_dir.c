@@ -285,6 +285,21 @@ static char *sentence(const char *fmt, ...)
 	return str_steal(&s);
 }
 
+/* One level; its name is durable on return: without that a power cut takes the directory with all that was synced below it. */
+static int make_one(struct env *env, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *parent = slash && slash > path ? mem_strndup(path, (size_t)(slash - path)) : mem_strdup(slash ? "/" : ".");
+	int err = fs_mkdir(env, path, 0700);
+
+	if (err == ERR_EXIST)
+		err = 0;
+	if (!err)
+		err = fs_sync_dir(env, parent);
+	mem_free(parent);
+	return err;
+}
+
 static int make_path(struct env *env, const char *path)
 {
 	char *p = mem_strdup(path);
@@ -300,15 +315,13 @@ static int make_path(struct env *env, const char *path)
 			continue;
 		*at = '\0';
 		if (fs_stat(env, p, &st) != 0)
-			err = fs_mkdir(env, p, 0700);
+			err = make_one(env, p);
 		*at = '/';
-		if (err == ERR_EXIST)
-			err = 0;
 	}
 	if (!err)
-		err = fs_mkdir(env, path, 0700);
+		err = make_one(env, path);
 	mem_free(p);
-	return err == ERR_EXIST ? 0 : err;
+	return err;
 }
 
 /* meta.properties against what the others say. ERR_INVAL with *ret_why; ERR_NOENT: there is none. */

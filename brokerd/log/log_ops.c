@@ -17,6 +17,11 @@ bool log_quiet(const struct log *log)
 		&& !log->sync_busy && !log->epochs_busy && log->sides == 0;
 }
 
+bool log_cutting(const struct log *log)
+{
+	return log->op_started && log->op->kind != LOG_OP_CLOSE && log->op->kind != LOG_OP_DELETE;
+}
+
 /* ---- job side ---- */
 
 /* Where the batch that holds offset begins in its segment; its base offset. At the end: the segment's end. */
@@ -285,6 +290,7 @@ static void op_done(struct job *j)
 		log_write_epochs(log);
 	/* What waited behind it goes in first: order with appends is that of the calls. */
 	unpark(log);
+	log_reads_unpark(log);
 	if (op->done)
 		op->done(op->ctx, err ? LOG_ERR_OFFLINE : 0);
 	op_free(op);

@@ -264,6 +264,7 @@ struct log {
 	uint32_t ring_head, ring_count; /* newest at head - 1 */
 	struct read_hint hints[HINTS];
 	uint32_t hint_next;
+	struct list reads_parked; /* struct log_read that came while a truncation runs */
 	struct list reads_done;  /* struct log_read: done() at the end of the turn */
 	struct list free_scans;
 	struct deferred read_pump;
@@ -311,4 +312,5 @@ void segment_written(struct log *log, struct segment *s, const struct batch *b, 
 void segment_seal(struct log *log, struct segment *s);
 bool segment_index_full(const struct segment *s, const struct log_config *cfg);
 void log_delete_segments(struct log *log, size_t count);
-void log_reads_drop(struct log *log, int err);
+void log_reads_unpark(struct log *log);
+bool log_cutting(const struct log *log); /* a truncation runs: files are not what memory says */

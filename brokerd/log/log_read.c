@@ -4,7 +4,7 @@
  *   elsewhere   a hint (where an earlier read ended), else the segment's sparse index, then batch headers are read from there;
  *               a segment that was not used lately is opened and its index loaded by a job first
  * A range ends at a batch boundary, in one segment. Readers hold their segment and file: deletion does not disturb them. After a
- * truncation (log->cut_generation) a scan starts again from the beginning.
+ * truncation (log->cut_generation) a scan starts again from the beginning; while one runs, reads wait.
  */
 #include <string.h>
 
@@ -398,12 +398,13 @@ static void segment_load_done(struct job *j)
 	while ((n = list_pop_front(&s->waiters)))
 		list_push_back(&waiters, n);
 	/* The name may have gone to retention meanwhile: the answer is then another one. A file that should be there is a failure. */
-	if (sl->err && !s->gone && sl->err != ERR_NOENT)
+	bool moved = s->gone || log_cutting(log);
+	if (sl->err && !moved && sl->err != ERR_NOENT)
 		log_fail(log, sl->err);
 	while ((n = list_pop_front(&waiters))) {
 		struct log_read *r = LIST_ENTRY(n, struct log_read, link);
 		log->reads_busy--;
-		if (sl->err && !s->gone) {
+		if (sl->err && !moved) {
 			r->err = ERR_IO;
 			deliver_later(log, r);
 		} else {
@@ -457,6 +458,10 @@ static void resolve(struct log *log, struct log_read *r)
 	if (log->fail_err) {
 		r->err = LOG_ERR_OFFLINE;
 		deliver_later(log, r);
+		return;
+	}
+	if (log_cutting(log)) {
+		list_push_back(&log->reads_parked, &r->link);
 		return;
 	}
 	if (r->offset_max > log->c.end_offset)
@@ -514,10 +519,15 @@ void log_read(struct log *log, struct log_read *r)
 	resolve(log, r);
 }
 
-/* The directory failed: those who wait for a segment are answered when its job ends; nothing else waits here. */
-void log_reads_drop(struct log *log, int err)
+void log_reads_unpark(struct log *log)
 {
-	(void)log, (void)err;
+	struct list now, *n;
+
+	list_init(&now);
+	while ((n = list_pop_front(&log->reads_parked)))
+		list_push_back(&now, n);
+	while ((n = list_pop_front(&now)))
+		resolve(log, LIST_ENTRY(n, struct log_read, link));
 }
 
 /* ---- cheap estimate ---- */

@@ -143,7 +143,7 @@ static void search_done(struct job *j)
 	struct time_search *t = CONTAINER_OF(j, struct time_search, job);
 	struct log *log = t->log;
 	struct log_time_query *q = t->q;
-	bool again = t->seg->gone || t->cut_generation != log->cut_generation;
+	bool again = t->seg->gone || t->cut_generation != log->cut_generation || log_cutting(log);
 	int err = t->err;
 
 	if (!again && !err && t->ret_offset >= 0 && t->ret_offset < q->offset_max) {

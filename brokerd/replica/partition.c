@@ -232,8 +232,9 @@ static void load_returned(struct msg *msg)
 static void load_reply(struct shard_load *m, struct partition *p, int err)
 {
 	m->err = err;
-	m->last_epoch = p->log ? log_latest_epoch(p->log) : -1;
 	m->log_end_offset = p->log ? log_end_offset(p->log) : 0;
+	/* of the last record: a reign without records, or whose records were lost, must not win an election of the lossy (E3) */
+	m->last_epoch = p->log && m->log_end_offset > log_start_offset(p->log) ? log_epoch_at(p->log, m->log_end_offset - 1) : -1;
 	m->msg.deliver = load_returned;
 	loop_post(m->msg.from, &m->msg);
 }

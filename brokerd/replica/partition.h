@@ -112,6 +112,7 @@ struct partition {
 	struct list watches;
 	struct list proposing_link;  /* in shard.proposing while a proposal is open or a suspension lasts */
 	struct follow follow;
+	uint64_t bytes_in, records_in, bytes_out, records_out; /* statistics */
 };
 
 struct partition *partition_new(struct shard *s, struct slice topic, const struct uuid *id, int32_t partition);

@@ -246,6 +246,10 @@ static void append_done(struct log_append *a)
 	if (a->err == 0 && !a->duplicate) {
 		s->bytes_in += a->records.len;
 		s->records_in += (uint64_t)a->batch.record_count;
+		if (p) {
+			p->bytes_in += a->records.len;
+			p->records_in += (uint64_t)a->batch.record_count;
+		}
 	}
 	if (!w->m) {
 		wait_free(w);

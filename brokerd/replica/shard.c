@@ -1,4 +1,6 @@
 /* shard.c: one data loop's partitions: the table, life (load, orders, stop), timers, and what is posted to the control loop. */
+#include <stdlib.h>
+
 #include "brokerd/replica/shard.h"
 
 #include <stdio.h>
@@ -444,8 +446,64 @@ static void order_checkpoint(struct shard *s, struct shard_order_msg *m)
 	}
 }
 
+static int by_topic_name(const void *a, const void *b)
+{
+	return strcmp(((const struct shard_topic_row *)a)->topic, ((const struct shard_topic_row *)b)->topic);
+}
+
+/* One row a partition, sorted, then neighbours of the same topic added up. */
+static void topic_rows(struct shard *s, struct shard_order_msg *m)
+{
+	uint32_t n = 0, kept = 0;
+	struct shard_topic_row *rows = mem_zalloc(sizeof(*rows) * (s->partition_count + 1));
+	LIST_FOR(it, &s->all) {
+		struct partition *p = LIST_ENTRY(it, struct partition, all_link);
+		if (n == s->partition_count)
+			break;
+		uint32_t assigned = 0;
+		for (uint32_t i = 0; i < p->core.peer_count; i++)
+			assigned += p->core.peers[i].assigned;
+		rows[n++] = (struct shard_topic_row){
+			.topic = p->topic, .bytes_in = p->bytes_in, .records_in = p->records_in, .bytes_out = p->bytes_out, .records_out = p->records_out,
+			.log_bytes = partition_is_open(p) ? log_bytes(p->log) : 0, .partitions = 1, .led = partition_is_leader(p),
+			.under_replicated = partition_is_leader(p) && p->core.isr_count < assigned,
+			.offline = p->state == PARTITION_FAILED || (p->core.leader_epoch >= 0 && p->core.leader < 0),
+			.max_lag = p->follow.fetcher ? p->follow.lag : 0,
+		};
+	}
+	qsort(rows, n, sizeof(*rows), by_topic_name);
+	for (uint32_t i = 0; i < n; i++) {
+		struct shard_topic_row *to = kept ? &rows[kept - 1] : NULL;
+		if (!to || strcmp(to->topic, rows[i].topic)) {
+			if (kept == SHARD_TOPIC_ROWS_MAX)
+				break;
+			rows[kept] = rows[i];
+			rows[kept].topic = mem_strdup(rows[i].topic);
+			kept++;
+			continue;
+		}
+		to->bytes_in += rows[i].bytes_in;
+		to->records_in += rows[i].records_in;
+		to->bytes_out += rows[i].bytes_out;
+		to->records_out += rows[i].records_out;
+		to->log_bytes += rows[i].log_bytes;
+		to->partitions++;
+		to->led += rows[i].led;
+		to->under_replicated += rows[i].under_replicated;
+		to->offline += rows[i].offline;
+		if (rows[i].max_lag > to->max_lag)
+			to->max_lag = rows[i].max_lag;
+	}
+	m->topics = rows;
+	m->topic_count = kept;
+}
+
 static void order_stats(struct shard *s, struct shard_order_msg *m)
 {
+	m->topics = NULL;
+	m->topic_count = 0;
+	if (m->want_topics)
+		topic_rows(s, m);
 	struct shard_stats *st = &m->stats;
 	*st = (struct shard_stats){
 		.isr_shrinks = s->isr_shrinks, .isr_expands = s->isr_expands, .leader_changes = s->leader_changes, .truncations = s->truncations,

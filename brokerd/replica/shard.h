@@ -107,6 +107,14 @@ struct shard_stats {
 	uint64_t bytes_in, bytes_out, records_in;
 	int64_t oldest_disk_op_us; /* age */
 };
+/* Numbers of one topic on one loop; counters since the start of the process. */
+struct shard_topic_row {
+	char *topic;
+	uint64_t bytes_in, records_in, bytes_out, records_out, log_bytes;
+	uint32_t partitions, led, under_replicated, offline;
+	int64_t max_lag;
+};
+#define SHARD_TOPIC_ROWS_MAX 1000 /* topics that are told apart; the rest count in the totals alone */
 struct shard_checkpoint_row {
 	char *topic;
 	int32_t partition;
@@ -125,6 +133,9 @@ struct shard_order_msg {
 	void *ctx;
 	int err;
 	struct shard_stats stats;           /* SHARD_STATS */
+	bool want_topics;                   /* SHARD_STATS: also by topic, sorted by name */
+	struct shard_topic_row *topics;     /* mem_free rows and names */
+	uint32_t topic_count;
 	struct shard_checkpoint_row *rows;  /* SHARD_CHECKPOINT, SHARD_STOP: mem_free rows and topics */
 	uint32_t row_count;
 };

@@ -313,6 +313,8 @@ static void write_state(struct state *s, struct plan_partition *p, struct plan_s
 	arena_init(&a, 0);
 	struct write *out = write_new(p->version < 0 ? WRITE_BULK : WRITE_FAST, on_written, s, w);
 	if (p->version < 0) {
+		if (p->epoch_floor == 0) /* a partition that never was: all of its logs are made now (E1) */
+			plan_ids_copy(&p->fresh, &p->replicas);
 		if (!t->partitions_node) {
 			w->parent_op = (int8_t)write_ops(out);
 			write_create(out, zkp_partitions(&a, t->name), (struct slice){NULL, 0});

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 
+import wire
 from zk import Zk
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
@@ -265,7 +266,20 @@ class Cluster:
         for c in configs:
             args += ["--config", c]
         self.klamm(*args)
-        self.until(lambda: all((self.state(name, p) or {}).get("leader", -1) >= 0 for p in range(partitions)), "leaders of " + name, 10)
+        self.until(lambda: all(self.serves(name, p) for p in range(partitions)), "leaders of %s serve" % name, 10)
+
+    def serves(self, topic, partition):
+        """Whether the leader that ZooKeeper names knows that it is."""
+        leader = (self.state(topic, partition) or {}).get("leader", -1)
+        if leader < 0:
+            return False
+        try:
+            w = wire.Conn(self.port(leader), timeout=5)
+            err, _ = wire.offset_of(w.call(wire.LIST_OFFSETS, 1, wire.list_offsets(topic, partition)))
+            w.close()
+            return err == 0
+        except (OSError, ConnectionError):
+            return False
 
     def kcat(self, *args, data=None, timeout=60.0, check_status=True):
         return self.run(["kcat", "-b", self.bootstrap()] + list(args), data=data, timeout=timeout, check_status=check_status)

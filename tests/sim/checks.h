@@ -20,7 +20,8 @@
  * acknowledged lost it by a power cut before syncing it. At each power cut the logs on disk are compared before and after; what
  * is gone is marked for that replica, together with who still has it. A record is excused when at one of those moments all
  * members of an ISR that was in force between its sending and its acknowledgement had lost it that way and none had it (again).
- * min.insync.replicas=1: the ISR of that moment counts as well (protocol.md E3: the last leader is taken, as Kafka does).
+ * min.insync.replicas=1: protocol.md E3 takes the last leader as Kafka does once all of the ISR are lossy, without comparing logs: see
+ * excused_min_one.
  * flush.messages=1: no excuse.
  */
 #pragma once

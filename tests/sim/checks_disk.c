@@ -136,6 +136,8 @@ void checks_power_cut(struct run *r, int broker)
 			for (struct inst *in = k->tps[tp].offsets[i]; in; in = in->next)
 				in->lost = (uint16_t)((in->lost & 0x7fff) | (in->disk & bit ? 0x8000 : 0));
 	sim_host_power_cut(cluster_broker_host(r, broker));
+	MEM_GROW(k->cuts, k->cut_cap, k->cut_count + 1);
+	k->cuts[k->cut_count++] = (struct cut){sim_now_us(r->w), broker};
 	forget(r, bit);
 	look_at(r, broker);
 	for (int32_t tp = 0; tp < r->tp_count; tp++) {
@@ -146,7 +148,7 @@ void checks_power_cut(struct run *r, int broker)
 				if ((in->lost & 0x8000) && !(in->disk & bit)) {
 					struct loss *l = ARENA_NEW(&k->arena, struct loss);
 					in->lost |= bit;
-					*l = (struct loss){.next = in->losses, .lost = in->lost & 0x7fff, .holders = in->disk, .isr = t->isr};
+					*l = (struct loss){.next = in->losses, .lost = in->lost & 0x7fff, .holders = in->disk, .isr = t->isr, .t_us = sim_now_us(r->w)};
 					in->losses = l;
 					first = first < 0 ? (int64_t)i : first;
 					count++;

@@ -27,6 +27,7 @@ struct loss {
 	uint16_t lost;      /* who has lost it so until then */
 	uint16_t holders;   /* who has it on disk after that */
 	uint16_t isr;       /* in ZooKeeper at that moment */
+	int64_t t_us;
 };
 
 /* A record at an offset, somewhere seen: on a disk or by a reader. */
@@ -58,6 +59,7 @@ struct tp_check {
 	size_t offset_cap;
 };
 
+struct cut { int64_t t_us; int broker; };
 struct gap { uint64_t id, last_acked_id; };
 
 struct checks {
@@ -66,6 +68,8 @@ struct checks {
 	struct rec *recs;
 	size_t rec_count, rec_cap;
 	struct tp_check tps[TPS_MAX];
+	struct cut *cuts;   /* power cuts so far */
+	size_t cut_count, cut_cap;
 	struct gap *gaps;
 	size_t gap_count, gap_cap;
 };

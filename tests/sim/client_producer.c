@@ -26,6 +26,7 @@ struct pbatch {
 	uint64_t first_id;
 	int32_t count, sequence;
 	bool flying;
+	int node;              /* while flying */
 	int attempts;
 	int64_t made_us, sent_us; /* sent_us: of the first attempt */
 };
@@ -153,8 +154,9 @@ static void bump(struct ppart *pp)
 	}
 }
 
-/* The batch of this partition that may be sent now, or NULL. */
-static struct pbatch *next_batch(struct ppart *pp)
+/* The batch of this partition that may be sent to this broker now, or NULL. What is in flight to a former leader is waited for: a new
+ * leader that knows nothing of this producer takes any first sequence (as Kafka does), and what was sent before would not fit. */
+static struct pbatch *next_batch(struct ppart *pp, int node)
 {
 	struct producer *p = pp->p;
 	int limit = p->idempotent ? FLIGHT_MAX : 1;
@@ -172,7 +174,7 @@ static struct pbatch *next_batch(struct ppart *pp)
 			/* one that is sent again goes alone; and nothing overtakes one that is to be sent again */
 			return b->attempts > 0 && ahead > 0 ? NULL : b;
 		}
-		if (b->attempts > 1)
+		if (b->attempts > 1 || b->node != node)
 			return NULL;
 		ahead++;
 	}
@@ -211,7 +213,7 @@ static void send_to(struct producer *p, int node)
 			struct ppart *pp = &p->parts[topic->first_tp + i];
 			if (list_empty(&pp->queue) || p->c.parts[pp->tp].leader != node || pp->retry_us > now || topic->state != TOPIC_LIVE)
 				continue;
-			struct pbatch *b = next_batch(pp);
+			struct pbatch *b = next_batch(pp, node);
 			if (!b)
 				continue;
 			kp_produce_request_topic_data_partition_data_init(&parts[pn]);
@@ -239,6 +241,7 @@ static void send_to(struct producer *p, int node)
 	for (int i = 0; i < call->count; i++) {
 		struct pbatch *b = call->items[i].b;
 		b->flying = true;
+		b->node = node;
 		b->attempts++;
 		if (!b->sent_us)
 			b->sent_us = now;
@@ -318,6 +321,8 @@ static void answer(struct ppart *pp, struct pbatch *b, int16_t e, int64_t base_o
 		again(pp, b);
 		return;
 	}
+	sim_note(p->r->w, "%s tp %d record %llu sequence %d epoch %d attempt %d: error %d", p->name, pp->tp, (unsigned long long)b->first_id, b->sequence, pp->epoch,
+		b->attempts, e);
 	if (p->idempotent && e == KERR_OUT_OF_ORDER_SEQUENCE_NUMBER) {
 		if (head && !pp->bump_due) {
 			checks_gap(p->r, b->first_id, pp->bumped && b->sequence == 0 ? 0 : pp->last_acked_id);

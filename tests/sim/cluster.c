@@ -193,7 +193,7 @@ void cluster_init(struct run *r)
 	r->cluster = cl;
 	cl->session_timeout_ms = (int)rng_between(r->rng, 4000, 9000);
 	cl->lag_time_ms = (int)rng_between(r->rng, 2000, 10000);
-	cl->segment_bytes = (int)rng_between(r->rng, 8192, 131072);
+	cl->segment_bytes = (int)rng_between(r->rng, 16384, 131072);
 	cl->checkpoint_ms = (int)rng_between(r->rng, 1000, 20000);
 	for (int i = 0; i < r->opt->brokers; i++)
 		member_init(r, &cl->brokers[i], true, i);

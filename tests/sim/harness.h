@@ -43,7 +43,7 @@ struct options {
 	int brokers, controllers, loops; /* loops 0 = by seed */
 	uint64_t faults;                 /* bit per enum fault_kind */
 	const char *trace_file;          /* NULL = none */
-	bool verbose, json, no_fork;
+	bool verbose, json, no_fork, each;
 };
 
 enum outcome { OUTCOME_CLEAN = 0, OUTCOME_VIOLATION = 1, OUTCOME_NO_PROGRESS = 3 };

@@ -23,7 +23,7 @@ enum { SEEDS_PER_CHILD = 20, JOBS_MAX = 256, CRASHED_STATUS = 70 };
 
 /* ---- options ---- */
 
-enum { KEY_SEED = 256, KEY_SEEDS, KEY_JOBS, KEY_SECONDS, KEY_BROKERS, KEY_CONTROLLERS, KEY_LOOPS, KEY_FAULTS, KEY_TRACE, KEY_PLANT, KEY_LIST_PLANTS, KEY_JSON, KEY_VERBOSE, KEY_NO_FORK };
+enum { KEY_SEED = 256, KEY_SEEDS, KEY_JOBS, KEY_SECONDS, KEY_BROKERS, KEY_CONTROLLERS, KEY_LOOPS, KEY_FAULTS, KEY_TRACE, KEY_PLANT, KEY_LIST_PLANTS, KEY_JSON, KEY_VERBOSE, KEY_NO_FORK, KEY_EACH };
 
 static const struct argp_option option_table[] = {
 	{"seed", KEY_SEED, "N", 0, "run one seed", 0},
@@ -38,6 +38,7 @@ static const struct argp_option option_table[] = {
 	{"plant", KEY_PLANT, "NAME", 0, "turn a planted bug on (builds with --enable-plants)", 0},
 	{"list-plants", KEY_LIST_PLANTS, NULL, 0, "list the planted bugs of this build", 0},
 	{"json", KEY_JSON, NULL, 0, "report as one JSON object", 0},
+	{"each", KEY_EACH, NULL, 0, "one line per seed in front of the last line", 0},
 	{"no-fork", KEY_NO_FORK, NULL, 0, "run one seed in this process, for a debugger", 0},
 	{"verbose", KEY_VERBOSE, NULL, 0, "log lines of the daemons to standard error", 0},
 	{0},
@@ -116,6 +117,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		list_plants();
 		exit(0);
 	case KEY_JSON: o->json = true; break;
+	case KEY_EACH: o->each = true; break;
 	case KEY_NO_FORK: o->no_fork = true; break;
 	case KEY_VERBOSE: o->verbose = true; break;
 	case ARGP_KEY_ARG: argp_error(state, "'%s' is not an option", arg); break;
@@ -298,6 +300,20 @@ static void tell_failures(const struct options *o, const struct board *board, ui
 	}
 }
 
+static void tell_each(const struct options *o, const struct board *board, uint64_t count)
+{
+	static const char *const outcomes[] = {[OUTCOME_CLEAN] = "clean", [OUTCOME_VIOLATION] = "violation", [OUTCOME_NO_PROGRESS] = "no-progress"};
+	for (uint64_t i = 0; i < count; i++) {
+		const struct result *res = &board->results[i];
+		char hash[65];
+		hex(res->hash, hash);
+		printf("seed=%llu %s acked=%lld read=%lld faults=%lld leader_changes=%lld truncations=%lld lost_excused=%lld virtual_s=%.1f events=%llu hash=%s\n",
+			(unsigned long long)(o->seed_first + i), outcomes[res->outcome], (long long)res->acked, (long long)res->read, (long long)res->faults,
+			(long long)res->leader_changes, (long long)res->truncations, (long long)res->lost_excused, (double)res->virtual_us / 1e6,
+			(unsigned long long)res->events, hash);
+	}
+}
+
 static int report(const struct options *o, const struct board *board, uint64_t count, double wall_s)
 {
 	struct result sum = {0};
@@ -314,6 +330,8 @@ static int report(const struct options *o, const struct board *board, uint64_t c
 		sum.virtual_us += res->virtual_us;
 	}
 	range_hash(board, count, hash);
+	if (o->each)
+		tell_each(o, board, count);
 	if (o->json) {
 		printf("{\"seeds\":%llu,\"acked\":%lld,\"read\":%lld,\"faults\":%lld,\"leader_changes\":%lld,\"truncations\":%lld,\"virtual_s\":%.1f,\"wall_s\":%.2f,"
 		       "\"hash\":\"%s\",\"violations\":[", (unsigned long long)count, (long long)sum.acked, (long long)sum.read, (long long)sum.faults,

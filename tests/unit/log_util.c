@@ -81,7 +81,12 @@ void tw_wait(struct tw *t, bool *flag)
 
 void tw_spin(struct tw *t)
 {
-	for (int i = 0; i < 50; i++) {
+	tw_turns(t, 20);
+}
+
+void tw_turns(struct tw *t, int turns)
+{
+	for (int i = 0; i < turns; i++) {
 		struct waking w = {.world = t->world};
 		struct timer tm;
 		timer_init(&tm, t->loop, stop_world, &w);

@@ -25,8 +25,9 @@ void tw_new_dir(struct tw *t);
 void tw_use_dir(struct tw *t, const char *path);
 /* Runs the loop until *flag. */
 void tw_wait(struct tw *t, bool *flag);
-/* Runs `turns` turns of the loop and all that is ready. */
-void tw_spin(struct tw *t);
+/* Runs that many turns of the loop, 200 us apart: what is ready gets done. */
+void tw_turns(struct tw *t, int turns);
+void tw_spin(struct tw *t); /* some turns */
 
 struct tw_batch {
 	int64_t base_timestamp; /* -1 stays */
