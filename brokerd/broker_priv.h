@@ -8,8 +8,7 @@
 #include "brokerd/link/ctl.h"
 #include "brokerd/net/net.h"
 #include "brokerd/replica/shard.h"
-
-#define KLAMM_VERSION "0.1.0"
+#include "common/base/version.h"
 
 enum broker_phase { PHASE_STARTING, PHASE_RECOVERING, PHASE_JOINING, PHASE_SERVING, PHASE_STOPPING };
 

@@ -1,16 +1,20 @@
 /* main.c: brokerd: reads the configuration, builds the os world and one broker in it. Wires, decides nothing. */
 #include <argp.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "brokerd/broker.h"
 #include "common/base/mem.h"
+#include "common/base/version.h"
 #include "common/env/fs.h"
 #include "common/env/os/os.h"
 
 #define STATUS_CONFIG 78
 #define CONFIG_BYTES_MAX (1 << 20)
+#define MMAP_FROM (256 << 10)
+#define TRIM_FROM (1 << 20)
 
 struct arguments {
 	const char *file;
@@ -18,7 +22,7 @@ struct arguments {
 	size_t override_count, override_cap;
 };
 
-const char *argp_program_version = "brokerd 0.1.0";
+const char *argp_program_version = "brokerd " KLAMM_VERSION;
 static const struct argp_option options[] = {
 	{"override", 'o', "KEY=VALUE", 0, "Take this value instead of the file's; may be given again", 0},
 	{0},
@@ -74,10 +78,8 @@ static struct broker_config *read_config(struct env *env, const struct arguments
 	str_fini(&problem);
 	str_fini(&warnings);
 	mem_free(text);
-	if (!cfg->data_loops) {
-		long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-		cfg->data_loops = cpus > 0 ? (uint32_t)cpus : 1;
-	}
+	if (!cfg->data_loops)
+		cfg->data_loops = os_cpus();
 	return cfg;
 }
 
@@ -91,6 +93,9 @@ int main(int argc, char **argv)
 	struct broker_config *cfg = read_config(env, &args);
 	uint64_t before, now;
 	os_raise_nofile(&before, &now);
+	/* Fixed, or the C library would learn from the first large frame to keep such memory in its heaps. */
+	mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
+	mallopt(M_TRIM_THRESHOLD, TRIM_FROM);
 	LOG_AT(env->log, now < 10000 ? LOG_WARN : LOG_INFO, "broker", "files.limit", "before=%llu now=%llu", (unsigned long long)before, (unsigned long long)now);
 	struct broker *b = broker_new(env, os_world_control_loop(w), cfg);
 	os_world_on_signal(w, on_signal, b);

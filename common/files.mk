@@ -15,6 +15,7 @@ libkbase_a_SOURCES = \
 	common/base/slice.c common/base/slice.h \
 	common/base/str.c common/base/str.h \
 	common/base/uuid.c common/base/uuid.h \
+	common/base/version.h \
 	common/metrics/metrics.c common/metrics/metrics.h \
 	common/zk/zkdata.c common/zk/zkdata.h common/zk/zkjson.c common/zk/zkjson.h common/zk/zkpath.c
 

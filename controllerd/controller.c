@@ -7,14 +7,11 @@
 
 #include "common/base/check.h"
 #include "common/base/mem.h"
+#include "common/base/version.h"
 #include "common/zk/zkdata.h"
 #include "controllerd/elect/elect.h"
 #include "controllerd/push/push.h"
 #include "controllerd/state/state.h"
-
-#ifndef PACKAGE_VERSION
-#define PACKAGE_VERSION "0.1.0"
-#endif
 
 enum { STATUS_EACH_MS = 500, STATUS_ANYWAY_MS = 30000, STOP_MS = 2000 };
 
@@ -306,13 +303,13 @@ struct controller *controller_new(struct env *env, struct loop *control, const s
 	timer_init(&c->status_timer, control, on_status_tick, c);
 	timer_init(&c->stop_timer, control, on_stop_late, c);
 	uint64_t incarnation = env_random_u64(env);
-	struct push_config pc = {.id = c->cfg.id, .incarnation = incarnation, .version = PACKAGE_VERSION, .host = c->cfg.listen_host, .port = c->cfg.listen_port,
+	struct push_config pc = {.id = c->cfg.id, .incarnation = incarnation, .version = KLAMM_VERSION, .host = c->cfg.listen_host, .port = c->cfg.listen_port,
 				 .closed_grace_ms = c->cfg.link_closed_grace_ms, .silence_ms = c->cfg.link_silence_ms, .allow_remote = c->cfg.link_allow_remote};
 	push_init(&c->push, control, &pc, &c->state, &c->elect);
 	struct state_host sh;
 	push_state_host(&c->push, &sh);
 	state_init(&c->state, control, &c->elect, &sh, c->cfg.delete_topic_enable);
-	struct elect_config ec = {.id = c->cfg.id, .host = c->cfg.advertised_host, .port = c->cfg.advertised_port, .incarnation = incarnation, .version = PACKAGE_VERSION,
+	struct elect_config ec = {.id = c->cfg.id, .host = c->cfg.advertised_host, .port = c->cfg.advertised_port, .incarnation = incarnation, .version = KLAMM_VERSION,
 				  .zookeeper_connect = c->cfg.zookeeper_connect, .session_timeout_ms = c->cfg.zookeeper_session_timeout_ms, .silence_ms = c->cfg.link_silence_ms};
 	struct elect_host eh = {.ctx = c, .reign_begin = on_reign_begin, .reign_end = on_reign_end, .brokers_say = on_brokers_say, .phase_changed = on_phase};
 	elect_init(&c->elect, control, &ec, &eh);

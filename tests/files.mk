@@ -110,11 +110,13 @@ TESTS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch
 # Real ZooKeeper, real processes on loopback.
 check-cluster: all $(check_PROGRAMS)
 	$(PYTHON) '$(top_srcdir)/tests/cluster/run' --build '$(abs_top_builddir)' $(CASES)
+check-chaos: all $(check_PROGRAMS)
+	$(PYTHON) '$(top_srcdir)/tests/cluster/run' --build '$(abs_top_builddir)' --long failover leader_paused leader_and_controller zookeeper_stopped kill_everything
 check-mutants:
 	$(PYTHON) '$(top_srcdir)/tests/tools/check-mutants' --work '$(abs_top_builddir)/mutants-work' $(M)
 # For make PROGRAM in a fresh build directory: what is generated comes first.
 built-sources: $(BUILT_SOURCES)
-.PHONY: check-cluster check-mutants built-sources
+.PHONY: check-cluster check-chaos check-mutants built-sources
 
 # brokerd/log
 LOG_TEST_SOURCES = tests/unit/log_util.c tests/unit/log_util.h $(UNIT_SOURCES)

@@ -120,31 +120,6 @@ const struct image_topic *api_topic(struct api_call *c, struct slice name, const
 	return t;
 }
 
-int16_t api_error_of_log(int err)
-{
-	switch (err) {
-	case 0: return KERR_NONE;
-	case LOG_ERR_TOO_LARGE: return KERR_MESSAGE_TOO_LARGE;
-	case LOG_ERR_OVER_SEGMENT: return KERR_RECORD_LIST_TOO_LARGE;
-	case LOG_ERR_BAD_CRC:
-	case ERR_CORRUPT: return KERR_CORRUPT_MESSAGE;
-	case LOG_ERR_INVALID_RECORD: return KERR_INVALID_RECORD;
-	case LOG_ERR_BAD_TIMESTAMP: return KERR_INVALID_TIMESTAMP;
-	case LOG_ERR_BAD_MAGIC:
-	case LOG_ERR_OLD_FORMAT: return KERR_UNSUPPORTED_FOR_MESSAGE_FORMAT;
-	case LOG_ERR_BAD_CODEC: return KERR_UNSUPPORTED_COMPRESSION_TYPE;
-	case LOG_ERR_OUT_OF_ORDER_SEQUENCE: return KERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
-	case LOG_ERR_STALE_PRODUCER_EPOCH: return KERR_INVALID_PRODUCER_EPOCH;
-	case LOG_ERR_TXN_STATE: return KERR_INVALID_TXN_STATE;
-	case LOG_ERR_COORDINATOR_FENCED: return KERR_TRANSACTION_COORDINATOR_FENCED;
-	case LOG_ERR_OFFSET_OUT_OF_RANGE: return KERR_OFFSET_OUT_OF_RANGE;
-	case LOG_ERR_OFFLINE:
-	case ERR_IO:
-	case ERR_NOSPACE: return KERR_KAFKA_STORAGE_ERROR;
-	default: return KERR_UNKNOWN_SERVER_ERROR;
-	}
-}
-
 const struct image_endpoint *api_leader_endpoint(struct api_call *c, int32_t leader_id, const struct image_broker **ret_broker)
 {
 	const struct image_broker *b = image_find_broker(c->image, leader_id);

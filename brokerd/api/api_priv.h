@@ -54,7 +54,6 @@ const struct image_topic *api_topic(struct api_call *c, struct slice name, const
 void api_forward_call(struct api_call *c, void (*done)(struct api_call *c, int16_t error, const uint8_t *body, size_t len));
 /* What a topic configuration makes of the checks on a batch. */
 void api_batch_limits(struct api *a, const struct image_topic *t, int16_t produce_version, struct batch_limits *ret_lim, struct log_config *ret_cfg);
-int16_t api_error_of_log(int err);
 /* KIP-951: endpoints of the leaders that were named in hints. */
 const struct image_endpoint *api_leader_endpoint(struct api_call *c, int32_t leader_id, const struct image_broker **ret_broker);
 

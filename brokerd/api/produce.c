@@ -64,7 +64,7 @@ static void take_verdict(struct produce *p, struct item *it)
 	const struct batch_verdict *v = &it->verdict;
 	if (!v->err)
 		return;
-	refuse(p, it, api_error_of_log(v->err), v->message);
+	refuse(p, it, shard_log_error(v->err), v->message);
 	if (v->record_error_count) {
 		struct arena *a = &p->c->r->arena;
 		struct kp_produce_response_responses_partition_responses_record_errors *e = ARENA_ARRAY(a, struct kp_produce_response_responses_partition_responses_record_errors, (size_t)v->record_error_count);

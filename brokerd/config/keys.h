@@ -164,7 +164,7 @@
 	X("metric.reporters", LIST, "", 0, 0, NO_EFFECT, "Metric plugins; one that implements client telemetry turns APIs 71/72 on.") \
 	X("telemetry.max.bytes", INT, "1048576", 1, INT32_MAX, NO_EFFECT, "Largest telemetry push.") \
 	X("admin.listener", STRING, NULL, 0, 0, USED, "HOST:PORT for /health and /metrics; off when unset.") \
-	X("data.loops", INT, "0", 0, 256, USED, "Data loops; 0 = one per CPU.") \
+	X("data.loops", INT, "0", 0, 256, USED, "Data loops; 0 = one per CPU that the process may use.") \
 	X("log.dir.reserved.bytes", LONG, "1073741824", 0, INT64_MAX, USED, "Free space below which producers are refused.") \
 	X("log.scrub.bytes.per.second", LONG, "0", 0, INT64_MAX, NO_EFFECT, "Background verification of logs.") \
 	X("log.message.format.version", STRING, "3.0-IV1", 0, 0, NO_EFFECT, "Ignored by Kafka 3.x as well: the format is v2.")

@@ -382,6 +382,8 @@ void log_op_try(struct log *log)
 		op->sealed = true;
 		segment_seal(log, log_active(log));
 	}
+	if (op->kind == LOG_OP_TRUNCATE && log_quiet(log))
+		segment_flush_tail(log, log_active(log)); /* not quiet then, until it is written */
 	if (!log_quiet(log) || reads_in_the_way(log, op))
 		return;
 	if (needless(log, op)) {

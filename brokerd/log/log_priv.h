@@ -27,6 +27,14 @@
 enum segment_file { SEG_LOG, SEG_INDEX, SEG_TIME, SEG_TXN, SEG_FILES };
 extern const char *const segment_suffix[SEG_FILES]; /* ".log", ... */
 
+/* Index entries that are not in the files yet: the end of what index_bytes and time_bytes count. */
+#define INDEX_TAIL_ENTRIES 32
+struct index_tail {
+	uint16_t index_len, time_len; /* bytes */
+	uint8_t index[INDEX_TAIL_ENTRIES * 8];
+	uint8_t time[INDEX_TAIL_ENTRIES * 12];
+};
+
 /* One segment. Owned by the log; readers hold references while they scan. Loop side only, unless a job made it and has not handed it over. */
 struct segment {
 	uint32_t refs;
@@ -39,7 +47,8 @@ struct segment {
 	int64_t first_timestamp;     /* max timestamp of the first batch; -1 empty */
 	int64_t created_ms, mtime_ms, used_ms;
 	struct file *log_file, *index_file, *time_file; /* the latter two only while it is active or not synced */
-	uint64_t index_bytes, time_bytes;
+	uint64_t index_bytes, time_bytes; /* with what is in tail */
+	struct index_tail *tail;     /* NULL: all of it is written */
 	int64_t time_last;           /* last timestamp in .timeindex; -1 */
 	uint64_t bytes_since_index;
 	struct index index;          /* when index_loaded */
@@ -310,6 +319,7 @@ bool log_quiet(const struct log *log);
 /* segments on the owner side */
 void segment_written(struct log *log, struct segment *s, const struct batch *b, uint64_t pos);
 void segment_seal(struct log *log, struct segment *s);
+void segment_flush_tail(struct log *log, struct segment *s); /* submits what the index files lack */
 bool segment_index_full(const struct segment *s, const struct log_config *cfg);
 void log_delete_segments(struct log *log, size_t count);
 void log_reads_unpark(struct log *log);

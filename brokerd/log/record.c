@@ -5,6 +5,8 @@
  */
 #include "brokerd/log/record.h"
 
+#include <string.h>
+
 int record_reader_init(struct record_reader *rr, struct slice one_batch, const struct batch *b, uint64_t decompressed_max)
 {
 	rr->batch = b;
@@ -54,7 +56,7 @@ static inline int read_byte(struct record_reader *rr, uint8_t *ret)
 	return 0;
 }
 
-static int read_varint(struct record_reader *rr, int bits, int64_t *ret)
+static int read_varint_long(struct record_reader *rr, int bits, int64_t *ret)
 {
 	uint64_t v = 0;
 	int shift_max = bits == 32 ? 28 : 63;
@@ -78,12 +80,38 @@ static int read_varint(struct record_reader *rr, int bits, int64_t *ret)
 	return 0;
 }
 
+/* Most numbers have one byte or two. */
+static inline int read_varint(struct record_reader *rr, int bits, int64_t *ret)
+{
+	if (rr->end - rr->ptr < 2 || rr->left < 2)
+		return read_varint_long(rr, bits, ret);
+	uint32_t v = rr->ptr[0];
+	if (v < 128) {
+		rr->ptr++;
+		rr->left--;
+	} else if (rr->ptr[1] < 128) {
+		v = (v & 127) | (uint32_t)rr->ptr[1] << 7;
+		rr->ptr += 2;
+		rr->left -= 2;
+	} else {
+		return read_varint_long(rr, bits, ret);
+	}
+	*ret = (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
+	return 0;
+}
+
 /* Passes over n bytes; the first few of them are copied to prefix unless it is NULL. */
 static int skip(struct record_reader *rr, int64_t n, uint8_t *prefix, size_t prefix_bytes)
 {
 	if ((uint64_t)n > rr->left)
 		return ERR_CORRUPT;
 	rr->left -= (uint64_t)n;
+	if (n <= rr->end - rr->ptr) {
+		if (prefix)
+			memcpy(prefix, rr->ptr, (size_t)n < prefix_bytes ? (size_t)n : prefix_bytes);
+		rr->ptr += n;
+		return 0;
+	}
 	for (size_t seen = 0; n > 0;) {
 		if (rr->ptr == rr->end) {
 			int err = refill(rr);

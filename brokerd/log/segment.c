@@ -1,8 +1,9 @@
 /* segment.c: one segment: names, files, index writing.
  *
- * .index and .timeindex are written by appends in order, without waiting for their completion: they are never read back while the
- * segment is active, and after a crash they are made anew. They must be durable only once the recovery point passes the segment
- * (log.c, syncs).
+ * .index and .timeindex are written in order, without waiting for their completion, and a few dozen entries at a time: one entry a
+ * batch would cost a write each. What is not written yet (struct index_tail) counts in index_bytes and time_bytes. Nobody misses
+ * it: while the segment is active the index in memory serves readers, and after a crash the files are made anew or their end is
+ * found by a scan. They must be complete when the segment is sealed, and durable once the recovery point passes it (sync.c).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,6 +34,7 @@ void segment_unref(struct segment *s)
 	file_unref(s->index_file);
 	file_unref(s->time_file);
 	index_fini(&s->index);
+	mem_free(s->tail);
 	mem_free(s->aborted);
 	buf_unref(s->snapshot);
 	mem_free(s);
@@ -213,30 +215,63 @@ static void index_written(struct file_op *op)
 	log_pump(log);
 }
 
-static void index_append(struct log *log, struct file *f, uint64_t *pos, const uint8_t *entry, size_t len)
+static void index_write(struct log *log, struct file *f, uint64_t end, const uint8_t *entries, size_t len)
 {
 	struct chain chain;
 
+	if (len == 0)
+		return;
 	chain_init(&chain);
-	chain_add_copy(&chain, entry, len);
+	chain_add_copy(&chain, entries, len);
 	struct index_write *w = MEM_NEW(struct index_write);
 	w->log = log;
 	w->op.done = index_written;
 	log->sides++;
-	file_append(log->loop, f, &w->op, *pos, &chain);
-	*pos += len;
+	file_append(log->loop, f, &w->op, end - len, &chain);
+}
+
+void segment_flush_tail(struct log *log, struct segment *s)
+{
+	struct index_tail *t = s->tail;
+
+	if (!t)
+		return;
+	s->tail = NULL; /* writing may end inside of the call */
+	index_write(log, s->index_file, s->index_bytes, t->index, t->index_len);
+	index_write(log, s->time_file, s->time_bytes, t->time, t->time_len);
+	mem_free(t);
+}
+
+static struct index_tail *tail_of(struct log *log, struct segment *s)
+{
+	if (s->tail && (s->tail->index_len == sizeof(s->tail->index) || s->tail->time_len == sizeof(s->tail->time)))
+		segment_flush_tail(log, s);
+	if (!s->tail)
+		s->tail = MEM_NEW(struct index_tail);
+	return s->tail;
 }
 
 static void time_append(struct log *log, struct segment *s)
 {
-	uint8_t e[12];
-
 	if (s->max_timestamp <= s->time_last || !s->time_file)
 		return;
-	be64_put(e, (uint64_t)s->max_timestamp);
-	be32_put(e + 8, (uint32_t)(s->max_timestamp_offset - s->base_offset));
-	index_append(log, s->time_file, &s->time_bytes, e, sizeof(e));
+	struct index_tail *t = tail_of(log, s);
+	be64_put(t->time + t->time_len, (uint64_t)s->max_timestamp);
+	be32_put(t->time + t->time_len + 8, (uint32_t)(s->max_timestamp_offset - s->base_offset));
+	t->time_len += 12;
+	s->time_bytes += 12;
 	s->time_last = s->max_timestamp;
+}
+
+static void index_append(struct log *log, struct segment *s, uint32_t rel, uint32_t pos)
+{
+	if (!s->index_file)
+		return;
+	struct index_tail *t = tail_of(log, s);
+	be32_put(t->index + t->index_len, rel);
+	be32_put(t->index + t->index_len + 4, pos);
+	t->index_len += 8;
+	s->index_bytes += 8;
 }
 
 void segment_written(struct log *log, struct segment *s, const struct batch *b, uint64_t pos)
@@ -250,11 +285,7 @@ void segment_written(struct log *log, struct segment *s, const struct batch *b, 
 		s->max_timestamp_offset = last;
 	}
 	if (s->bytes_since_index > (uint64_t)log->cfg.index_interval_bytes) {
-		uint8_t e[8];
-		be32_put(e, (uint32_t)(last - s->base_offset));
-		be32_put(e + 4, (uint32_t)pos);
-		if (s->index_file)
-			index_append(log, s->index_file, &s->index_bytes, e, sizeof(e));
+		index_append(log, s, (uint32_t)(last - s->base_offset), (uint32_t)pos);
 		index_add(&s->index, (uint32_t)(last - s->base_offset), (uint32_t)pos);
 		time_append(log, s);
 		s->bytes_since_index = 0;
@@ -269,6 +300,7 @@ void segment_written(struct log *log, struct segment *s, const struct batch *b, 
 void segment_seal(struct log *log, struct segment *s)
 {
 	time_append(log, s);
+	segment_flush_tail(log, s);
 	s->unsynced = true;
 }
 

@@ -1,13 +1,28 @@
-/* net.c: frames in, answers out. See net.h. */
+/* net.c: frames in, answers out. See net.h.
+ *
+ * Receive memory comes in blocks of a few sizes (64 KiB to 2 MiB, with a little more for what stands around a batch) that go
+ * round: a buffer that nobody holds any more gives its block back, from whatever thread, and the loop takes it again. A block that
+ * was used has its pages, so a stream of large frames costs no page faults. What the loop did not need for a second goes back to
+ * the system, so an idle broker keeps nothing.
+ *
+ * A connection whose last frame was large reads the next one into a buffer of that size, ends exactly where the frame ends once its
+ * size is known, and therefore copies nothing. A frame that grows beyond that gets memory as it arrives, at most double.
+ */
 #include "brokerd/net/net.h"
 
 #include "common/base/check.h"
 #include "common/base/mem.h"
 
-#define SLAB_BYTES (64 * 1024)
+#define SLAB_BYTES (128 * 1024)
 #define SLAB_LOW (4 * 1024)            /* a slab with less room than this is replaced */
 #define DIRECT_MIN (24 * 1024)         /* frames from this size on are read into a buffer of their own */
 #define GROW_FIRST (64 * 1024)         /* first memory for a large frame: what arrived decides the rest */
+#define BLOCK_SIZES 6
+#define BLOCK_FIRST ((size_t)64 * 1024)
+#define BLOCK_EXTRA ((size_t)8 * 1024) /* batches are powers of two, frames are a little more */
+#define BLOCKS_KEPT_MAX ((size_t)8 << 20) /* bytes that one loop keeps for what comes */
+#define REQUESTS_KEPT_MAX 64
+#define UNSENT_MAX ((uint64_t)256 * 1024) /* a peer that leaves more answers than this unread gets no further request served */
 #define IDLE_CHECK_MS 1000
 #define STALLED_FRAME_MS 10000         /* a half frame that stands still this long goes when others wait for memory */
 
@@ -34,7 +49,14 @@ struct net_conn {
 	uint32_t expect;           /* size of the last large frame, 0 = frames are small */
 	bool offered_slab;         /* where the last on_space pointed */
 	bool stopped;              /* on_space said no */
+	bool in_data;              /* the connection can move to another loop only from there */
 	bool held, closing, parsing, dead;
+};
+
+/* A piece of receive memory that nobody uses. */
+struct block {
+	struct block *next;
+	size_t cap;
 };
 
 struct net_loop {
@@ -52,24 +74,127 @@ struct net_loop {
 	struct net_stats stats;
 	uint32_t move_target;
 	_Atomic uint64_t receive_bytes; /* of buffers that live, whoever holds them */
+	struct block *_Atomic returned; /* blocks that came back, from any thread */
+	struct block *blocks[BLOCK_SIZES];
+	size_t kept_bytes;              /* of `blocks` */
+	size_t kept_least;              /* the least they were since the last look: nobody needed as much */
+	int64_t trimmed_us;
+	struct list spare_requests;
+	uint32_t spare_count;
 };
 
 /* ---- receive memory ---- */
+
+static size_t block_cap(unsigned size)
+{
+	return (BLOCK_FIRST << size) + (size ? BLOCK_EXTRA : 0);
+}
+
+/* The smallest of our sizes that holds cap; BLOCK_SIZES if none does. */
+static unsigned block_size(size_t cap)
+{
+	unsigned size = 0;
+	while (size < BLOCK_SIZES && block_cap(size) < cap)
+		size++;
+	return size;
+}
+
+static void block_keep(struct net_loop *n, struct block *b)
+{
+	unsigned size = block_size(b->cap);
+	if (n->kept_bytes + b->cap > BLOCKS_KEPT_MAX) {
+		mem_free(b);
+		return;
+	}
+	b->next = n->blocks[size];
+	n->blocks[size] = b;
+	n->kept_bytes += b->cap;
+}
+
+static void blocks_collect(struct net_loop *n)
+{
+	struct block *b = atomic_exchange_explicit(&n->returned, NULL, memory_order_acquire);
+	while (b) {
+		struct block *next = b->next;
+		block_keep(n, b);
+		b = next;
+	}
+}
+
+static struct block *block_take(struct net_loop *n, unsigned size)
+{
+	if (!n->blocks[size])
+		blocks_collect(n);
+	struct block *b = n->blocks[size];
+	if (b) {
+		n->blocks[size] = b->next;
+		n->kept_bytes -= b->cap;
+		if (n->kept_bytes < n->kept_least)
+			n->kept_least = n->kept_bytes;
+		return b;
+	}
+	b = mem_try_alloc(block_cap(size));
+	if (b)
+		b->cap = block_cap(size);
+	return b;
+}
+
+/* Frees blocks that make up at least `bytes`, or all. */
+static void blocks_give_up(struct net_loop *n, size_t bytes)
+{
+	for (unsigned size = BLOCK_SIZES; size-- > 0;)
+		while (n->blocks[size] && bytes > 0) {
+			struct block *b = n->blocks[size];
+			n->blocks[size] = b->next;
+			n->kept_bytes -= b->cap;
+			bytes -= b->cap < bytes ? b->cap : bytes;
+			mem_free(b);
+		}
+}
+
+/* Once in a while: what was not needed since the last time goes. */
+static void blocks_trim(struct net_loop *n)
+{
+	blocks_collect(n);
+	if (n->kept_bytes && n->kept_least)
+		blocks_give_up(n, n->kept_least);
+	n->kept_least = n->kept_bytes;
+}
 
 static void rx_freed(struct buf *b, void *ctx)
 {
 	struct net_loop *n = ctx;
 	atomic_fetch_sub_explicit(&n->receive_bytes, b->cap, memory_order_relaxed);
+	if (b->data == (uint8_t *)(b + 1))
+		return;
+	struct block *blk = (void *)b->data;
+	blk->cap = b->cap;
+	blk->next = atomic_load_explicit(&n->returned, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&n->returned, &blk->next, blk, memory_order_release, memory_order_relaxed))
+		;
 }
 
 static struct buf *rx_new(struct net_loop *n, size_t cap, bool must)
 {
+	unsigned size = cap > BLOCK_FIRST / 2 ? block_size(cap) : BLOCK_SIZES;
+	if (size < BLOCK_SIZES)
+		cap = block_cap(size);
 	uint64_t have = atomic_load_explicit(&n->receive_bytes, memory_order_relaxed);
 	if (!must && have + cap > n->cfg.receive_bytes_max)
 		return NULL;
-	struct buf *b = buf_try_new(cap);
-	if (!b)
-		return NULL;
+	struct buf *b;
+	if (size < BLOCK_SIZES) {
+		struct block *blk = block_take(n, size);
+		if (!blk)
+			return NULL;
+		b = buf_new(0);
+		b->data = (uint8_t *)blk;
+		b->cap = cap;
+	} else {
+		b = buf_try_new(cap);
+		if (!b)
+			return NULL;
+	}
 	b->on_free = rx_freed;
 	b->ctx = n;
 	atomic_fetch_add_explicit(&n->receive_bytes, b->cap, memory_order_relaxed);
@@ -90,17 +215,51 @@ static bool slab_ready(struct net_loop *n)
 
 /* ---- requests ---- */
 
+static struct net_request *request_new(struct net_loop *n)
+{
+	struct list *it = list_pop_front(&n->spare_requests);
+	if (!it)
+		return MEM_NEW(struct net_request);
+	struct net_request *r = LIST_ENTRY(it, struct net_request, link);
+	struct arena arena = r->arena;
+	n->spare_count--;
+	*r = (struct net_request){.arena = arena};
+	return r;
+}
+
+/* The struct stays for the next request, with the first block of its arena. */
 static void request_free(struct net_request *r)
 {
+	struct net_loop *n = r->net;
 	list_remove(&r->link);
 	chain_clear(&r->out);
 	buf_unref(r->buf);
-	arena_fini(&r->arena);
-	mem_free(r);
+	if (n->spare_count >= REQUESTS_KEPT_MAX) {
+		arena_fini(&r->arena);
+		mem_free(r);
+		return;
+	}
+	arena_reset(&r->arena);
+	n->spare_count++;
+	list_push_front(&n->spare_requests, &r->link);
 }
 
 static void conn_drop(struct net_conn *c);
 static void conn_parse(struct net_conn *c);
+
+/* Another request may be handed out. Answers that the peer does not read must not pile up: they count as bytes, not as requests. */
+static bool may_serve(const struct net_conn *c)
+{
+	return !c->dead && !c->held && !c->closing && c->inflight < c->net->cfg.inflight_max && c->conn->queued <= UNSENT_MAX;
+}
+
+/* Goes on with what had to wait. */
+static void serve_on(struct net_conn *c)
+{
+	bool waiting = c->stopped || (c->rx && c->rx_end > c->rx_start);
+	if (waiting && !c->parsing && may_serve(c))
+		conn_parse(c);
+}
 
 /* Sends what is answered, in order. */
 static void conn_flush(struct net_conn *c)
@@ -140,9 +299,7 @@ static void request_settle(struct net_request *r)
 	if (c->requests.next != &r->link)
 		return;
 	conn_flush(c);
-	bool waiting = c->stopped || (c->rx && c->rx_end > c->rx_start);
-	if (waiting && !c->held && !c->closing && c->inflight < c->net->cfg.inflight_max && !c->parsing)
-		conn_parse(c);
+	serve_on(c);
 }
 
 void net_answer(struct net_request *r, struct chain *out)
@@ -262,25 +419,34 @@ static bool starve(struct net_conn *c)
 
 static bool keep_rest(struct net_conn *c, struct buf *buf, size_t start, size_t end);
 
+/* How much to read behind rx_end: to the end of a large frame and no further, so that the next one begins in its own buffer. */
+static size_t wanted(const struct net_conn *c)
+{
+	size_t room = c->rx->cap - c->rx_end, have = c->rx_end - c->rx_start, whole = (size_t)c->expect + 4;
+	if (have >= 4)
+		whole = (size_t)be32_get(c->rx->data + c->rx_start) + 4;
+	return whole >= DIRECT_MIN && whole > have && whole - have < room ? whole - have : room;
+}
+
 static bool on_space(struct conn *conn, void *ctx, uint8_t **ret_ptr, size_t *ret_len)
 {
 	struct net_conn *c = ctx;
 	struct net_loop *n = c->net;
 	(void)conn;
-	if (c->held || c->closing || c->inflight >= n->cfg.inflight_max) {
+	if (!may_serve(c)) {
 		c->stopped = true;
 		return false;
 	}
 	if (!c->rx && c->expect) {
 		/* The last frame was large: read the next one straight into its own buffer. */
-		c->rx = rx_new(n, c->expect + 4 + 512, false);
+		c->rx = rx_new(n, (size_t)c->expect + 4, false);
 		c->rx_start = c->rx_end = 0;
 	}
 	if (c->rx) {
 		if (c->rx_end == c->rx->cap && !keep_rest(c, c->rx, c->rx_start, c->rx_end))
 			return starve(c); /* memory was short when the frame wanted to grow, and still is */
 		*ret_ptr = c->rx->data + c->rx_end;
-		*ret_len = c->rx->cap - c->rx_end;
+		*ret_len = wanted(c);
 		c->offered_slab = false;
 		return true;
 	}
@@ -295,14 +461,14 @@ static bool on_space(struct conn *conn, void *ctx, uint8_t **ret_ptr, size_t *re
 static enum net_verdict hand_out(struct net_conn *c, struct buf *buf, struct slice frame)
 {
 	struct net_loop *n = c->net;
-	struct net_request *r = MEM_NEW(struct net_request);
+	struct net_request *r = request_new(n);
 	r->conn = c;
 	r->net = n;
 	r->buf = buf_ref(buf);
 	r->frame = frame;
 	r->received_us = loop_now_us(n->loop);
 	r->listener = c->listener;
-	arena_init(&r->arena, n->cfg.request_arena_max + frame.len * 8);
+	r->arena.bytes_max = n->cfg.request_arena_max + frame.len * 8;
 	chain_init(&r->out);
 	list_init(&r->link);
 	list_push_back(&c->requests, &r->link);
@@ -319,13 +485,22 @@ static enum net_verdict hand_out(struct net_conn *c, struct buf *buf, struct sli
 
 static void on_arrived(struct conn *conn, void *ctx);
 
+/* What the next frame may need: as the largest lately, forgotten slowly; small ones go by the slab. */
+static void expect_like(struct net_conn *c, uint32_t size)
+{
+	uint32_t fading = c->expect - c->expect / 8;
+	c->expect = size < DIRECT_MIN ? 0 : size > fading ? size : fading;
+}
+
 /* Hands out the frames in [start, end) of buf; returns the bytes used. */
 static size_t parse_frames(struct net_conn *c, struct buf *buf, size_t start, size_t end, bool *ret_moved)
 {
 	struct net_loop *n = c->net;
 	size_t pos = start;
+	bool may_move = c->in_data;
+	c->in_data = false;
 	*ret_moved = false;
-	while (!c->dead && !c->held && !c->closing && c->inflight < n->cfg.inflight_max && end - pos >= 4) {
+	while (may_serve(c) && end - pos >= 4) {
 		int32_t size = (int32_t)be32_get(buf->data + pos);
 		if (size < 0 || size > n->cfg.frame_bytes_max) {
 			conn_drop(c);
@@ -346,10 +521,15 @@ static size_t parse_frames(struct net_conn *c, struct buf *buf, size_t start, si
 			break;
 		}
 		if (v == NET_MOVE) {
+			/* Only a fresh connection: answers on their way would be given on a loop that it left. Followers ask first of all. */
+			if (!may_move || c->inflight > 0 || c->conn->queued > 0) {
+				conn_drop(c);
+				break;
+			}
 			*ret_moved = true;
 			break; /* the frame stays unparsed: it is served first on the other loop */
 		}
-		c->expect = size >= DIRECT_MIN ? (uint32_t)size : 0;
+		expect_like(c, (uint32_t)size);
 		pos += 4 + (size_t)size;
 	}
 	return pos - start;
@@ -363,9 +543,13 @@ static bool keep_rest(struct net_conn *c, struct buf *buf, size_t start, size_t 
 	if (have >= 4) {
 		uint32_t size = be32_get(buf->data + start);
 		size_t whole = (size_t)size + 4;
-		/* Room for the whole frame only as far as what arrived justifies: at most double. */
+		/* Room for the whole frame only as far as what arrived justifies: at most double, or as large as the ones before. */
 		size_t cap = have * 2 > GROW_FIRST ? have * 2 : GROW_FIRST;
+		if (cap < (size_t)c->expect + 4)
+			cap = (size_t)c->expect + 4;
 		want = whole > have ? (whole < cap ? whole : cap) : have + 512;
+	} else if (c->expect) {
+		want = (size_t)c->expect + 4;
 	}
 	if (c->rx == buf && start == 0 && end < buf->cap) { /* grown only when full, so that doubling stays doubling */
 		c->rx_start = 0;
@@ -436,7 +620,7 @@ static void conn_parse(struct net_conn *c)
 		conn_move_away(c);
 		return;
 	}
-	if (c->stopped && !c->held && !c->closing && c->inflight < c->net->cfg.inflight_max) {
+	if (c->stopped && may_serve(c)) {
 		c->stopped = false;
 		conn_resume(c->conn);
 	}
@@ -448,6 +632,7 @@ static void on_data(struct conn *conn, void *ctx, size_t len)
 	struct net_loop *n = c->net;
 	(void)conn;
 	touch(c);
+	c->in_data = true;
 	if (!c->offered_slab) {
 		c->rx_end += len;
 		conn_parse(c);
@@ -476,6 +661,7 @@ static void on_sent(struct conn *conn, void *ctx, uint64_t left)
 	struct net_conn *c = ctx;
 	(void)conn, (void)left;
 	touch(c);
+	serve_on(c);
 }
 
 static const struct conn_handler net_conn_handler = {
@@ -549,6 +735,10 @@ static void on_idle_timer(void *ctx)
 		}
 		resume_starved(n);
 	}
+	if (now - n->trimmed_us >= IDLE_CHECK_MS * 1000) {
+		n->trimmed_us = now;
+		blocks_trim(n);
+	}
 	timer_set_ms(&n->idle_timer, list_empty(&n->starved) ? IDLE_CHECK_MS : 10);
 }
 
@@ -563,6 +753,7 @@ struct net_loop *net_loop_new(struct loop *l, uint32_t idx, const struct net_con
 	list_init(&n->conns);
 	list_init(&n->starved);
 	list_init(&n->listeners);
+	list_init(&n->spare_requests);
 	timer_init(&n->idle_timer, l, on_idle_timer, n);
 	return n;
 }
@@ -623,7 +814,14 @@ void net_loop_free(struct net_loop *n)
 		mem_free(nl->name);
 		mem_free(nl);
 	}
+	while ((it = list_pop_front(&n->spare_requests))) {
+		struct net_request *r = LIST_ENTRY(it, struct net_request, link);
+		arena_fini(&r->arena);
+		mem_free(r);
+	}
 	buf_unref(n->slab);
+	blocks_collect(n);
+	blocks_give_up(n, SIZE_MAX);
 	mem_free(n);
 }
 

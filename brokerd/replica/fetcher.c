@@ -1,6 +1,7 @@
 /* fetcher.c: connections to leaders, their fetch sessions and rounds; see fetcher.h. What an answer does to a partition is in follow.c. */
 #include <stdio.h>
 
+#include "common/base/version.h"
 #include "brokerd/replica/fetcher_priv.h"
 
 #define API_FETCH 1
@@ -10,6 +11,7 @@
 #define LINGER_US 2000000          /* a connection without partitions stays: for deposing fetches, and leaders that come back */
 #define RETRY_LEAST_US 50000
 #define RETRY_MOST_US 500000
+#define OWN_APPENDS_US 1000
 
 static void run(void *ctx);
 static void timer_fired(void *ctx);
@@ -38,7 +40,7 @@ static struct fetcher *get(struct shard *s, int32_t broker)
 	f->broker = broker;
 	snprintf(f->client_id, sizeof(f->client_id), "broker-%d-fetcher-%u", s->config->broker_id, s->idx);
 	/* the leader's loop of the same number takes the connection over (I1) */
-	snprintf(f->software, sizeof(f->software), "0.1.0-loop.%u", s->idx);
+	snprintf(f->software, sizeof(f->software), KLAMM_VERSION "-loop.%u", s->idx);
 	list_init(&f->parts);
 	list_init(&f->changed);
 	list_init(&f->delayed);
@@ -157,6 +159,11 @@ void fetcher_mark(struct partition *p)
 	struct fetcher *f = fo->fetcher;
 	if (!f)
 		return;
+	if (log_next_offset(p->log) != log_end_offset(p->log)) {
+		/* we led until now, and what producers gave us then is still being written: where our log ends is known behind it */
+		fetcher_delay(p, OWN_APPENDS_US);
+		return;
+	}
 	fo->state = FOLLOW_READY;
 	list_remove(&fo->work);
 	if (!fo->in_session || fo->sent_offset != log_end_offset(p->log) || fo->sent_epoch != p->core.leader_epoch ||

@@ -282,8 +282,10 @@ static void on_partition(struct fetcher *f, uint64_t round, struct partition *p,
 		return;
 	if (fo->fetcher != f || fo->state != FOLLOW_READY || p->state != PARTITION_FOLLOWER || !fo->in_session || fo->appending)
 		return;
-	if (fo->sent_epoch != p->core.leader_epoch || fo->sent_offset != log_end_offset(p->log))
+	if (fo->sent_epoch != p->core.leader_epoch || fo->sent_offset != log_end_offset(p->log)) {
+		fetcher_mark(p); /* named anew: the leader would send the same again and again */
 		return;
+	}
 	if (rp->error_code) {
 		on_error(p, rp->error_code);
 		return;

@@ -14,7 +14,7 @@ static const char *const state_names[] = {
 };
 #define S(x) (1u << PARTITION_##x)
 static const unsigned legal_before[] = {
-	[PARTITION_ABSENT] = 0,
+	[PARTITION_ABSENT] = S(OPENING),
 	[PARTITION_OPENING] = S(ABSENT),
 	[PARTITION_IDLE] = S(OPENING) | S(FOLLOWER) | S(LEADER) | S(TRUNCATING),
 	[PARTITION_FOLLOWER] = S(IDLE) | S(LEADER) | S(TRUNCATING) | S(FOLLOWER),
@@ -264,6 +264,9 @@ static void open_done(struct job *j)
 	p->job = NULL;
 	if (o->err == 0) {
 		opened(p, o);
+	} else if (o->err == ERR_NOENT && o->load) {
+		/* a directory without a log: we died while making it. A replica that is not there (E1): made anew when the image says so */
+		move_to(p, PARTITION_ABSENT, "no log in it");
 	} else if (o->err == LOG_ERR_OLD_FORMAT) {
 		move_to(p, PARTITION_OLD_FORMAT, "record format 0 or 1 on disk");
 	} else {
@@ -378,7 +381,7 @@ static void settle(struct partition *p)
 			}
 			return;
 		}
-		struct log_dir *dir = shard_pick_dir(s);
+		struct log_dir *dir = p->dir && !atomic_load(&p->dir->offline) ? p->dir : shard_pick_dir(s);
 		if (!dir)
 			return;
 		p->missing = false;

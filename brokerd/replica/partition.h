@@ -3,7 +3,7 @@
  * Thread: the owner loop of its shard. Private to brokerd/replica and brokerd/fetch (owner side).
  *
  * States and their legal predecessors:
- *   absent      (begin)
+ *   absent      (begin), opening                       opening: a directory was found, but no log in it
  *   opening     absent
  *   idle        opening, follower, leader, truncating     log open, no role (no leader, not assigned, or no image yet)
  *   follower    idle, leader, truncating, (follower: other leader or epoch)

@@ -53,6 +53,9 @@ struct shard *shard_new(const struct shard_init *init); /* on any thread before 
 void shard_set_dirs(struct shard *s, struct log_dirs *dirs); /* before the first load is posted, when init.dirs was NULL */
 void shard_free(struct shard *s); /* after its loop stopped, or when a simulated process died */
 
+/* enum log_err and enum err -> Kafka's code, for shards and the API layer alike. */
+int16_t shard_log_error(int err);
+
 /* ---- life ---- */
 struct shard_load { /* start: open one directory found on disk, assigned or not */
 	struct msg msg;          /* deliver = shard_on_load */

@@ -62,7 +62,6 @@ void shard_apply_partition(struct shard *s, struct image *im, const struct image
 struct log_dir *shard_pick_dir(struct shard *s);
 void shard_partition_stopped(struct shard *s, struct partition *p, int err);
 void shard_config_of(struct shard *s, const struct image *im, const struct image_topic *t, struct log_config *ret);
-int16_t shard_log_error(int err); /* enum log_err and enum err -> Kafka's code */
 static inline int64_t shard_now_ms(const struct shard *s) { return loop_now_ms(s->loop); }
 
 /* the host: posted to the control loop */

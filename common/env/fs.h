@@ -113,5 +113,5 @@ void file_read(struct loop *l, struct file *f, struct file_op *op, uint64_t pos,
 void file_truncate(struct loop *l, struct file *f, struct file_op *op, uint64_t bytes);
 /* Whether the range can be sent without waiting for the disk (page cache); a hint. */
 bool file_resident(struct file *f, uint64_t pos, uint64_t len);
-/* Hint: start writeback of this range (sync_file_range in os). */
+/* Hint: start writeback of this range (sync_file_range in os, off the loop). Thread: the loop that appends. */
 void file_writeback(struct file *f, uint64_t pos, uint64_t len);

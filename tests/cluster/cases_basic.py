@@ -63,6 +63,24 @@ def auto_create(c):
     check(len(c.zk().children("/brokers/topics/made-by-itself/partitions")) == 3, "it has num.partitions partitions")
 
 
+def chroot(c):
+    """zookeeper.connect with a chroot: everything is below it, two clusters share a ZooKeeper."""
+    c.zk_start()
+    connect = "127.0.0.1:%d/some/where" % c.zk_port
+    c.add_controller(101, zookeeper__connect=connect).start()
+    c.add_broker(1, zookeeper__connect=connect, default__replication__factor=1, min__insync__replicas=1).start()
+    c.wait_serving()
+    c.klamm("topic", "create", "below", "--partitions", "1", "--replication-factor", "1")
+    c.kcat("-P", "-t", "below", "-X", "acks=all", data=b"x\n")
+    z = c.zk()
+    check(z.get("/some/where/brokers/topics/below/partitions/0/state")[1] is not None, "the topic is below the chroot")
+    check([n for n in z.children("/") if n != "zookeeper"] == ["some"], "nothing is beside it: %s", z.children("/"))
+    c.add_controller(102).start()
+    c.add_broker(1, "broker-other", default__replication__factor=1, min__insync__replicas=1).start()
+    c.until(lambda: c.health("broker-other")[0] == 200, "another cluster at the root serves", 20)
+    check(z.get("/cluster/id")[0] != z.get("/some/where/cluster/id")[0], "it is another cluster")
+
+
 def klamm_tool(c):
     """Exit codes and JSON of the tool."""
     c.start()
@@ -367,4 +385,4 @@ def first_ack(c):
     check(took[2] < 250 * c.slow, "fork to first ack took %s ms", [round(t) for t in took])
 
 
-CASES = {f.__name__: f for f in (codecs, auto_create, klamm_tool, inspection, configuration, pipelining, hostile, golden_log, retention, first_ack)}
+CASES = {f.__name__: f for f in (codecs, auto_create, chroot, klamm_tool, inspection, configuration, pipelining, hostile, golden_log, retention, first_ack)}

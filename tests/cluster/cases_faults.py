@@ -70,7 +70,8 @@ def registration(c):
 
 
 def zookeeper_stopped(c):
-    """ZooKeeper gone for 20 s (session timeout 6 s) under load: no gap above a second; leader epochs as before when it is back."""
+    """ZooKeeper gone for 20 s (60 with --long; session timeout 6 s) under load: no gap above a second; leader epochs as before when it is back."""
+    away = 60 if c.opt.long else 20
     c.start()
     c.create_topic("on", 3)
     c.isr_is("on", 3, 3)
@@ -81,7 +82,7 @@ def zookeeper_stopped(c):
     c.until(lambda: wire.offset_of(w.call(wire.LIST_OFFSETS, 1, wire.list_offsets("on", 0)))[0] in (0, 6), "the probe runs", 10)
     c.zk_stop()
     gone = time.monotonic()
-    c.until(lambda: time.monotonic() - gone > 20 or not all(d.alive() for d in c.daemons.values()), "20 s are over", 30, every=0.5)
+    c.until(lambda: time.monotonic() - gone > away or not all(d.alive() for d in c.daemons.values()), "%d s are over" % away, away + 10, every=0.5)
     check(all(d.alive() for d in c.daemons.values()), "nobody ended: %s", [d.name for d in c.daemons.values() if not d.alive()])
     c.zk_start()
     c.until(lambda: all(c.zk().get("/brokers/ids/%d" % b)[1] for b in (1, 2, 3)), "the brokers are registered again", 20)
@@ -181,7 +182,7 @@ def kill_everything(c):
     c.create_topic("all", 3)
     c.isr_is("all", 3, 3)
     s = Stream(c, "all", 3, rate=200)
-    for turn in range(c.opt.rounds):
+    for turn in range(20 if c.opt.long else 4):
         sent = min(s.sent)
         c.until(lambda n=sent: min(s.sent) > n + 150, "the stream runs", 20)
         everybody = c.brokers() + c.controllers()
@@ -195,6 +196,8 @@ def kill_everything(c):
         c.isr_is("all", 3, 3, timeout=45)
         check(all(d.alive() for d in everybody), "all live after round %d", turn)
     s.finish(timeout=120)
+    # what lies in the data directories after so many deaths is whole: a last start reads all of it
+    check(all(d.alive() for d in c.daemons.values()), "everybody lives")
 
 
 def clean_stop(c):
@@ -237,6 +240,51 @@ def clean_stop(c):
         check(d.term(10 * c.slow) == 0, "%s ends with %s", d.name, d.proc.returncode)
     for d in c.brokers():  # no controller answers: still no fuss
         check(d.term(30 * c.slow) == 0, "%s ends with %s", d.name, d.proc.returncode)
+
+
+def leader_paused(c):
+    """SIGSTOP of a leader for 6 s under an idempotent stream: the others go on without it, and when it wakes up it has nothing to say any more."""
+    c.start()
+    c.create_topic("zombie", 3)
+    c.isr_is("zombie", 3, 3)
+    s = Stream(c, "zombie", 3)
+    c.until(lambda: min(s.sent) > 300, "the stream runs", 20)
+    victim = c.state("zombie", 0)["leader"]
+    epoch = c.state("zombie", 0)["leader_epoch"]
+    c.broker(victim).signal(signal.SIGSTOP)
+    began = time.monotonic()
+    c.until(lambda: c.state("zombie", 0)["leader"] not in (victim, -1) and c.state("zombie", 0)["leader_epoch"] > epoch, "another one leads", 20)
+    c.until(lambda: time.monotonic() - began > 6, "6 s are over", 10, every=0.2)
+    c.broker(victim).signal(signal.SIGCONT)
+    c.isr_is("zombie", 3, 3)
+    sent = min(s.sent)
+    c.until(lambda: min(s.sent) > sent + 300, "the stream goes on", 20)
+    check(all(d.alive() for d in c.daemons.values()), "everybody lives")
+    s.finish()
+
+
+def leader_and_controller(c):
+    """A leader and the active controllerd killed at the same time: the standby takes over and elects; nothing lost."""
+    c.start()
+    c.create_topic("both", 3)
+    c.isr_is("both", 3, 3)
+    s = Stream(c, "both", 3)
+    for _ in range(2):
+        sent = min(s.sent)
+        c.until(lambda n=sent: min(s.sent) > n + 300, "the stream runs", 20)
+        victim = c.state("both", 0)["leader"]
+        _, controller = c.until(c.active_controller, "there is a controller", 10)
+        c.broker(victim).signal(signal.SIGKILL)
+        controller.signal(signal.SIGKILL)
+        killed = time.monotonic()
+        c.broker(victim).proc.wait(10)
+        controller.proc.wait(10)
+        c.until(lambda v=victim: c.state("both", 0)["leader"] not in (v, -1), "another one leads", 20)
+        check(time.monotonic() - killed < 5.0 * c.slow, "it took %.1f s", time.monotonic() - killed)
+        c.broker(victim).start()
+        controller.start()
+        c.isr_is("both", 3, 3)
+    s.finish()
 
 
 def isr(c):
@@ -299,5 +347,5 @@ def many_connections(c):
     check(r["missing"] == 0 and r["unacked"] == 0 and r["wait_max_ms"] < 1000 * c.slow, "the probe noticed nothing: %s", r)
 
 
-CASES = {f.__name__: f for f in (failover, registration, zookeeper_stopped, controller_killed, controller_paused, znodes_by_hand, kill_everything, clean_stop, isr,
+CASES = {f.__name__: f for f in (failover, leader_paused, leader_and_controller, registration, zookeeper_stopped, controller_killed, controller_paused, znodes_by_hand, kill_everything, clean_stop, isr,
     many_connections)}

@@ -8,7 +8,7 @@
  * Reads run at once if the page cache has all of it (RWF_NOWAIT), else in the pool. They stand outside of the order: a reader
  * that raced with a truncation finds out by the generation.
  *
- * Thread: queue_*, busy and barriers belong to the owner loop; the hot range is written by whoever appends and read by all.
+ * Thread: queue_*, busy, barriers and writeback belong to the owner loop; the hot range is written by whoever appends and read by all.
  */
 #define _GNU_SOURCE 1
 #include "common/env/os/os_priv.h"
@@ -368,11 +368,58 @@ static bool resident(struct file *file, uint64_t pos, uint64_t len)
 	return byte_resident(f, pos) && byte_resident(f, pos + len - 1);
 }
 
-static void writeback(struct file *file, uint64_t pos, uint64_t len)
+/* Asking for writeback allocates blocks and fills the queue of the disk, and waits when that is full: not a thing for a loop. */
+struct os_writeback {
+	struct os_task task;
+	struct file *file;
+	uint64_t pos, end;           /* what is asked for now */
+	uint64_t next_pos, next_end; /* what came meanwhile; empty if equal */
+};
+
+static void writeback_run(struct os_task *t)
 {
-	int ignored = sync_file_range(os_file_of(file)->fd, (off64_t)pos, (off64_t)len, SYNC_FILE_RANGE_WRITE);
+	struct os_writeback *w = CONTAINER_OF(t, struct os_writeback, task);
+	int ignored = sync_file_range(os_file_of(w->file)->fd, (off64_t)w->pos, (off64_t)(w->end - w->pos), SYNC_FILE_RANGE_WRITE);
 
 	(void)ignored; /* a hint: errors come out of the sync */
+}
+
+static void writeback_done(struct os_task *t)
+{
+	struct os_writeback *w = CONTAINER_OF(t, struct os_writeback, task);
+
+	if (w->next_pos == w->next_end) {
+		os_file_of(w->file)->writeback = NULL;
+		file_unref(w->file);
+		mem_free(w);
+		return;
+	}
+	w->pos = w->next_pos;
+	w->end = w->next_end;
+	w->next_pos = w->next_end = 0;
+	os_pool_submit(w->task.l->world->pool, OS_POOL_WRITEBACK, &w->task);
+}
+
+static void writeback(struct file *file, uint64_t pos, uint64_t len)
+{
+	struct os_file *f = os_file_of(file);
+	struct os_writeback *w = f->writeback;
+
+	if (len == 0)
+		return;
+	if (w) {
+		bool none = w->next_pos == w->next_end;
+		w->next_pos = none || pos < w->next_pos ? pos : w->next_pos;
+		w->next_end = none || pos + len > w->next_end ? pos + len : w->next_end;
+		return;
+	}
+	struct os_loop *l = os_loop_of(loop_current());
+	w = f->writeback = MEM_NEW(struct os_writeback);
+	w->task = (struct os_task){.run = writeback_run, .done = writeback_done, .l = l};
+	w->file = file_ref(file);
+	w->pos = pos;
+	w->end = pos + len;
+	os_pool_submit(l->world->pool, OS_POOL_WRITEBACK, &w->task);
 }
 
 const struct fs_ops os_fs_ops = {

@@ -19,7 +19,7 @@
 #include "common/base/mem.h"
 
 #define ALARM_MAX_US 1000000
-#define ROUNDS_MAX 4 /* of completions and deferred calls in one turn */
+#define ROUNDS_MAX 4 /* of completions, deferred calls and what they post to their own loop, in one turn */
 
 _Static_assert(sizeof(ev_tstamp) == 8, "libev built with double time stamps");
 
@@ -294,9 +294,12 @@ static void turn(struct os_loop *l)
 	run_tasks(l);
 	run_inbox(l);
 	run_timers(l);
+	/* So that a request whose partition is ours is answered in the turn in which it came, without another look at the sockets. */
 	for (int i = 0; i < ROUNDS_MAX && (l->done_head || l->defer_head); i++) {
 		run_completions(l);
 		run_deferred(l);
+		if (atomic_load_explicit(&l->inbox, memory_order_relaxed))
+			run_inbox(l);
 	}
 	os_conns_flush(l);
 	os_conns_reap(l);

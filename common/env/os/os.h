@@ -36,5 +36,7 @@ void os_world_on_signal(struct os_world *w, void (*fn)(void *ctx, int signo), vo
 /* Stops all threads and frees everything, without any callback. A daemon may as well just exit; tests want clean sanitizers. */
 void os_world_free(struct os_world *w);
 
+/* CPUs that this process may run on (what taskset, cpusets and containers leave); at least 1. */
+unsigned os_cpus(void);
 /* Raises the limit of open files to the hard limit; writes what there was and what there is. */
 void os_raise_nofile(uint64_t *ret_before, uint64_t *ret_now);

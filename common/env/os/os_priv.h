@@ -29,7 +29,7 @@ struct os_task {
 	struct os_loop *l;
 };
 /* Names are resolved on a thread of their own: a resolver that hangs must not stop disk work. */
-enum os_pool_queue { OS_POOL_IO, OS_POOL_LONG, OS_POOL_NAMES, OS_POOL_QUEUES };
+enum os_pool_queue { OS_POOL_IO, OS_POOL_LONG, OS_POOL_NAMES, OS_POOL_WRITEBACK, OS_POOL_QUEUES };
 
 struct os_loop {
 	struct loop loop; /* first */
@@ -164,6 +164,7 @@ struct os_file {
 	struct file_op *queue_head, *queue_tail;
 	bool busy;        /* a sync or truncate of this file is in the pool */
 	uint32_t barriers; /* appends and truncations that are not done: appends behind them queue up */
+	struct os_writeback *writeback; /* one is with the pool */
 };
 extern const struct fs_ops os_fs_ops;
 static inline struct os_file *os_file_of(struct file *f) { return (struct os_file *)f; }

@@ -1,7 +1,8 @@
 /* pool.c: the threads for what blocks: file syncs, cold reads, jobs, name resolution.
  *
- * Three queues, each under its own mutex, so that long work never stands before short work (protocol.md G2): IO (default 2
- * threads), LONG (1), NAMES (1, started with the first name). A finished task goes back to its loop by the loop's task list.
+ * Four queues, each under its own mutex, so that long work never stands before short work (protocol.md G2): IO (default 2
+ * threads), LONG (1), NAMES and WRITEBACK (1 each, started with the first task: asking a busy disk to write can wait as long as a
+ * name server). A finished task goes back to its loop by the loop's task list.
  */
 #define _GNU_SOURCE 1
 #include "common/env/os/os_priv.h"
@@ -63,8 +64,8 @@ static void queue_start(struct queue *q)
 
 struct os_pool *os_pool_new(struct os_world *w, int io_threads, int long_threads)
 {
-	static const char *const names[OS_POOL_QUEUES] = {"disk", "jobs", "names"};
-	int wanted[OS_POOL_QUEUES] = {io_threads > 0 ? io_threads : 2, long_threads > 0 ? long_threads : 1, 1};
+	static const char *const names[OS_POOL_QUEUES] = {"disk", "jobs", "names", "writeback"};
+	int wanted[OS_POOL_QUEUES] = {io_threads > 0 ? io_threads : 2, long_threads > 0 ? long_threads : 1, 1, 1};
 	struct os_pool *p = MEM_NEW(struct os_pool);
 
 	for (int i = 0; i < OS_POOL_QUEUES; i++) {
@@ -73,7 +74,7 @@ struct os_pool *os_pool_new(struct os_world *w, int io_threads, int long_threads
 		pthread_cond_init(&q->more, NULL);
 		q->name = names[i];
 		q->threads_wanted = wanted[i] < POOL_THREADS_MAX ? wanted[i] : POOL_THREADS_MAX;
-		if (i != OS_POOL_NAMES)
+		if (i == OS_POOL_IO || i == OS_POOL_LONG)
 			queue_start(q);
 	}
 	return p;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,6 +89,17 @@ static uint64_t resident_bytes(struct env *env)
 	if (sscanf(text, "%llu %llu", &size, &resident) != 2)
 		return 0;
 	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+unsigned os_cpus(void)
+{
+	cpu_set_t set;
+
+	/* More CPUs than the set has room for: an error, and the number of them all. */
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		return (unsigned)CPU_COUNT(&set);
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	return n > 0 ? (unsigned)n : 1;
 }
 
 void os_raise_nofile(uint64_t *ret_before, uint64_t *ret_now)
