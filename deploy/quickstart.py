@@ -111,7 +111,7 @@ class Cluster:
             while True:
                 with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
                     if f.read().rpartition(")")[2].split()[0] in "ZX":
-                        return None
+                        return None  # its last threads may still hold ports and locks for a moment: the next one waits for them
                 with open(f"/proc/{pid}/cmdline", "rb") as f:
                     line = f.read()
                 if line:

@@ -62,7 +62,13 @@ check_PROGRAMS += tests/unit/test_bench
 tests_unit_test_bench_SOURCES = tests/unit/test_bench.c bench/cluster.c bench/hist.c bench/kwire.c bench/net.c $(UNIT_SOURCES)
 tests_unit_test_bench_LDADD = libkbase.a $(JANSSON_LIBS) $(ISAL_LIBS) $(CUNIT_LIBS) -lm
 TESTS += tests/unit/test_bench
-EXTRA_DIST += tests/interop/kafka-start tests/interop/klamm-cli tests/interop/run tests/interop/confluent_client.py
+EXTRA_DIST += tests/interop/kafka-start tests/interop/klamm-cli tests/interop/run tests/interop/confluent_client.py tests/interop/golden.py
+EXTRA_DIST += tests/interop/franz/go.mod tests/interop/franz/go.sum tests/interop/franz/main.go
+
+# Stock clients on a cluster of real processes: kcat, Kafka 3.9's tools, confluent-kafka, franz-go. ONLY=kcat,dump picks cases.
+check-interop: all
+	$(PYTHON) '$(top_srcdir)/tests/interop/run' --build '$(abs_top_builddir)' $(if $(ONLY),--only '$(ONLY)')
+.PHONY: check-interop
 
 # brokerd/net, brokerd/meta, brokerd/config; and what holds for every source file
 check_PROGRAMS += tests/unit/test_net tests/unit/test_image tests/unit/test_config
@@ -74,7 +80,7 @@ tests_unit_test_config_SOURCES = tests/unit/test_config.c $(UNIT_SOURCES)
 tests_unit_test_config_LDADD = $(BROKER_LIBS) $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
 TESTS += tests/unit/test_net tests/unit/test_image tests/unit/test_config tests/tools/check-includes tests/tools/check-style
 EXTRA_DIST += tests/tools/check-includes tests/tools/check-style tests/tools/check-mutants tests/mutants tests/cluster tests/run .ci/run
-EXTRA_DIST += tests/fuzz/run tests/fuzz/make-corpus
+EXTRA_DIST += tests/fuzz/run tests/fuzz/make-corpus tests/tools/lsan.supp
 
 # Fuzz targets: configure --enable-fuzz CC=clang; tests/fuzz/run SECONDS BUILDDIR
 EXTRA_DIST += tests/fuzz/fuzz_batch.c tests/fuzz/fuzz_zkdata.c tests/fuzz/fuzz_control.c
@@ -110,6 +116,7 @@ TESTS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch
 # Real ZooKeeper, real processes on loopback.
 check-cluster: all $(check_PROGRAMS)
 	$(PYTHON) '$(top_srcdir)/tests/cluster/run' --build '$(abs_top_builddir)' $(CASES)
+	$(PYTHON) '$(top_srcdir)/tests/cluster/hostile.py' --build '$(abs_top_builddir)'
 check-chaos: all $(check_PROGRAMS)
 	$(PYTHON) '$(top_srcdir)/tests/cluster/run' --build '$(abs_top_builddir)' --long failover leader_paused leader_and_controller zookeeper_stopped kill_everything
 check-mutants:

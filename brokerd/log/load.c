@@ -452,6 +452,64 @@ static int clear_txn_indexes(struct loading *ld)
 	return err;
 }
 
+#define RECALL_BYTES (1u << 20)
+
+/* A place in the segment, at most RECALL_BYTES and an index interval before its end, where a batch begins. */
+static uint64_t recall_from(struct loading *ld, const struct segment *s)
+{
+	char *p = segment_path(ld->path, s->base_offset, segment_suffix[SEG_INDEX], ""), *bytes = NULL;
+	size_t len = 0;
+	uint64_t from = 0;
+
+	if (s->bytes > RECALL_BYTES && fs_read_file(ld->o->env, p, SNAPSHOT_BYTES_MAX, &bytes, &len) == 0) {
+		for (size_t at = 0; at + 8 <= len; at += 8) {
+			uint64_t pos = be32_get(bytes + at + 4);
+			if (pos <= from || pos > s->bytes - RECALL_BYTES)
+				break;
+			from = pos;
+		}
+	}
+	mem_free(bytes);
+	mem_free(p);
+	return from;
+}
+
+static void recall_segment(struct loading *ld, const struct segment *s, int64_t below)
+{
+	struct file *f = NULL;
+	struct scan sc;
+	struct batch b;
+	uint64_t pos;
+
+	char *p = segment_path(ld->path, s->base_offset, segment_suffix[SEG_LOG], "");
+	int err = fs_open(ld->o->env, p, FS_READ, &f);
+	mem_free(p);
+	if (err)
+		return;
+	scan_init(&sc, f, recall_from(ld, s), s->bytes, s->base_offset, false);
+	while (scan_next(&sc, &b, &pos) == 1 && batch_last_offset(&b) < below)
+		producers_recall(ld->core->producers, &b);
+	scan_fini(&sc);
+	file_unref(f);
+}
+
+/* A snapshot holds the last batch of each producer only. A retry of one before it, sent to us under a former leader or before we
+ * stopped, is to be recognized all the same: the newest batches below the snapshot fill the windows again. Best effort: what is
+ * unacknowledged is near the end. */
+static void recall_windows(struct loading *ld, int64_t below)
+{
+	struct log_core *c = ld->core;
+	size_t last = c->seg_count;
+
+	while (last > 0 && c->segs[last - 1]->base_offset >= below)
+		last--;
+	if (last == 0 || producers_count(c->producers) == 0)
+		return;
+	if (last > 1 && c->segs[last - 1]->bytes < RECALL_BYTES)
+		recall_segment(ld, c->segs[last - 2], below);
+	recall_segment(ld, c->segs[last - 1], below);
+}
+
 static int load_producers(struct loading *ld)
 {
 	struct log_core *c = ld->core;
@@ -482,6 +540,8 @@ static int load_producers(struct loading *ld)
 		c->producers = producers_new();
 		producers_set_end(c->producers, c->segs[0]->base_offset);
 	}
+	if (loaded)
+		recall_windows(ld, producers_end(c->producers));
 	if (rebuilt)
 		err = clear_txn_indexes(ld);
 	for (size_t i = 0; i < c->seg_count && !err; i++) {

@@ -198,6 +198,25 @@ static void apply_data(struct producers *ps, struct producer *p, const struct ba
 	}
 }
 
+void producers_recall(struct producers *ps, const struct batch *b)
+{
+	struct producer *p = b->producer_id >= 0 && !batch_is_control(b) ? producer_find(ps, b->producer_id) : NULL;
+	if (!p || p->count == 0 || p->epoch != b->producer_epoch || batch_last_offset(b) >= p->window[p->head].last_offset)
+		return;
+	/* in front of the newest, which moves on */
+	struct producer_batch newest_one = p->window[p->head];
+	p->window[p->head] = (struct producer_batch){
+		.last_sequence = batch_last_sequence(b),
+		.offset_delta = b->last_offset_delta,
+		.last_offset = batch_last_offset(b),
+		.timestamp = b->max_timestamp,
+	};
+	p->head = (uint8_t)((p->head + 1) % PRODUCER_WINDOW);
+	if (p->count < PRODUCER_WINDOW)
+		p->count++;
+	p->window[p->head] = newest_one;
+}
+
 static bool apply_marker(struct producers *ps, struct producer *p, const struct batch *b, int type, int32_t coordinator_epoch, struct producer_aborted *ret_aborted)
 {
 	int64_t first = p->txn_first_offset;

@@ -33,6 +33,10 @@ struct producer_aborted {
  * recorded in the transaction index. */
 bool producers_apply(struct producers *ps, const struct batch *b, int marker_type, int32_t coordinator_epoch, struct producer_aborted *ret_aborted);
 
+/* After producers_load, for batches below its end in ascending order: a snapshot keeps one batch of each producer, this brings the
+ * older ones of the window back. What does not fit to what is known (other epoch, not older) has no effect. */
+void producers_recall(struct producers *ps, const struct batch *b);
+
 int64_t producers_end(const struct producers *ps);
 void producers_set_end(struct producers *ps, int64_t offset);
 /* First offset that is not stable while the high watermark is at hw; INT64_MAX: none. */

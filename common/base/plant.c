@@ -12,14 +12,19 @@ static const char *const texts[] = {"", PLANT_TABLE(PLANT_TEXT_ROW) NULL};
 enum plant plant_active = PLANT_NONE; /* a process is planted as a whole, before it starts */
 #endif
 
+static int plant_count(void)
+{
+	return PLANT_END - 1;
+}
+
 const char *plant_name(int plant)
 {
-	return plant > PLANT_NONE && plant < PLANT_END ? names[plant] : NULL;
+	return plant >= 1 && plant <= plant_count() ? names[plant] : NULL;
 }
 
 const char *plant_text(int plant)
 {
-	return plant > PLANT_NONE && plant < PLANT_END ? texts[plant] : NULL;
+	return plant >= 1 && plant <= plant_count() ? texts[plant] : NULL;
 }
 
 bool plant_select(const char *name)

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* X(name, what it breaks) */
+/* X(name, what it breaks). Rows are added together with their PLANT(name). */
 #define PLANT_TABLE(X)
 
 #define PLANT_ENUM_ROW(name, text) PLANT_##name,

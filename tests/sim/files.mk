@@ -14,7 +14,6 @@ klamm_sim_LDADD = libkbroker.a libkcontroller.a libkreplica.a libklog.a libklink
 # A range of seeds in `make check`, and the checks themselves.
 TESTS += tests/sim/check-sim
 EXTRA_DIST += tests/sim/check-sim
-tests/sim/check-sim.log: klamm-sim
 check_PROGRAMS += tests/unit/test_sim_checks
 tests_unit_test_sim_checks_SOURCES = tests/unit/test_sim_checks.c $(UNIT_SOURCES) tests/sim/batch.c tests/sim/checks.c tests/sim/checks_disk.c
 tests_unit_test_sim_checks_LDADD = libklink.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)

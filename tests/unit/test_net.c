@@ -19,6 +19,7 @@ struct fake_conn {
 	size_t in_pos;
 	struct str out;      /* what the peer got */
 	bool paused, closed, shutdown, gone;
+	bool unread;         /* the peer does not read: what is sent stays queued */
 	size_t piece;        /* bytes per read at most; 0 = as many as fit */
 	uint8_t *read_end;   /* where the last read ended */
 	uint32_t new_places; /* reads that did not go on where the one before ended */
@@ -70,6 +71,8 @@ static void fake_send(struct conn *c, struct chain *chain)
 	CU_ASSERT_FALSE(f->closed || f->shutdown);
 	chain_flatten(chain, bytes);
 	str_add_bytes(&f->out, bytes, chain->bytes);
+	if (f->unread)
+		c->queued += chain->bytes;
 	mem_free(bytes);
 	chain_clear(chain);
 }
@@ -526,6 +529,37 @@ static void test_inflight_bound(void)
 	teardown();
 }
 
+/* A peer that asks on and reads nothing: its answers do not pile up, its requests wait; once it reads it gets them all, in order. */
+static void test_answers_not_read(void)
+{
+	struct net_config cfg = usual();
+	struct str all;
+	setup(&cfg);
+	str_init(&all);
+	for (uint32_t i = 0; i < 500; i++) {
+		uint8_t body[9000] = {ECHO};
+		be32_put(body + 1, i);
+		frame_add(&all, body, sizeof(body));
+	}
+	struct fake_conn *f = fake_connect(0);
+	f->unread = true;
+	peer_sends(f, all.ptr, all.len);
+	pump_all();
+	CU_ASSERT(handed_out > 0);
+	size_t most = 0;
+	for (int i = 0; i < 500 && !got(f, &all); i++) {
+		most = f->c.queued > most ? f->c.queued : most;
+		f->c.queued = 0;
+		f->c.handler->on_sent(&f->c, f->c.ctx, 0);
+		pump_all();
+	}
+	CU_ASSERT(most < 512 * 1024);
+	CU_ASSERT(got(f, &all));
+	CU_ASSERT(net_loop_stats(nets[0])->receive_bytes < 1 << 20);
+	str_fini(&all);
+	teardown();
+}
+
 /* Large frames in small reads: equal bytes, memory given back, and not copied again with every read. */
 static void test_large_frames(void)
 {
@@ -788,6 +822,26 @@ static void test_move(void)
 	}
 }
 
+/* A connection that still has answers due cannot change its loop: it is closed, whatever it asks for. */
+static void test_no_move_in_flight(void)
+{
+	struct net_config cfg = usual();
+	setup(&cfg);
+	struct fake_conn *f = fake_connect(0);
+	frame_add(&f->in, "k1", 2);
+	frame_add(&f->in, "m2", 2);
+	pump_all();
+	CU_ASSERT(f->closed);
+	CU_ASSERT_EQUAL(seen_on_loop[1], 0);
+	CU_ASSERT_EQUAL(net_loop_stats(nets[0])->connections, 0);
+	CU_ASSERT_EQUAL(net_loop_stats(nets[1])->connections, 0);
+	CU_ASSERT_EQUAL_FATAL(kept_count, 1);
+	echo(take(0));
+	pump_all();
+	CU_ASSERT_EQUAL(f->out.len, 0);
+	teardown();
+}
+
 static void test_idle(void)
 {
 	struct net_config cfg = usual();
@@ -827,8 +881,10 @@ static void test_too_many_connections(void)
 
 UNIT_MAIN("net", {"split_at_every_byte", test_split_at_every_byte}, {"byte_by_byte", test_byte_by_byte},
 	{"answers_in_order", test_answers_in_order}, {"bad_sizes", test_bad_sizes}, {"promise_takes_no_memory", test_promise_takes_no_memory},
-	{"silent_costs_nothing", test_silent_costs_nothing}, {"inflight_bound", test_inflight_bound}, {"large_frames", test_large_frames},
+	{"silent_costs_nothing", test_silent_costs_nothing}, {"inflight_bound", test_inflight_bound},
+	{"answers_not_read", test_answers_not_read}, {"large_frames", test_large_frames},
 	{"bytes_stay", test_bytes_stay}, {"memory_budget", test_memory_budget}, {"answer_none_keeps_order", test_answer_none_keeps_order},
 	{"close_after_earlier_answers", test_close_after_earlier_answers}, {"close_at_once", test_close_at_once},
 	{"answer_close", test_answer_close}, {"peer_gone", test_peer_gone}, {"hold_and_release", test_hold_and_release}, {"move", test_move},
+	{"no_move_in_flight", test_no_move_in_flight},
 	{"idle", test_idle}, {"too_many_connections", test_too_many_connections})

@@ -145,7 +145,12 @@ int os_fs_lock(struct env *env, const char *path, struct file **ret_lock)
 
 	if (fd < 0)
 		return err_from_errno(errno);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	int waited_ms = 0, failed;
+	while ((failed = flock(fd, LOCK_EX | LOCK_NB)) < 0 && errno == EWOULDBLOCK && waited_ms < OS_TAKEN_WAIT_MS) {
+		usleep(OS_TAKEN_STEP_MS * 1000);
+		waited_ms += OS_TAKEN_STEP_MS;
+	}
+	if (failed < 0) {
 		int err = errno == EWOULDBLOCK ? ERR_LOCKED : err_from_errno(errno);
 		close(fd);
 		return err;

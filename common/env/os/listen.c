@@ -46,6 +46,9 @@ static struct os_port *find_port(struct os_world *w, const char *host, uint16_t 
 	return p;
 }
 
+/* What overflows the backlog waits a second for its next SYN. Kafka's default of 50 is meant for a thread that does nothing but accept. */
+#define BACKLOG_MIN 1024
+
 static int bind_and_listen(const struct os_addr *a, int backlog, bool shared, bool joins, int *ret_fd, uint16_t *ret_port)
 {
 	int one = 1, zero = 0, err;
@@ -61,7 +64,7 @@ static int bind_and_listen(const struct os_addr *a, int backlog, bool shared, bo
 	if (joins)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
 	got.len = sizeof(got.any);
-	if (bind(fd, &a->sa, a->len) < 0 || listen(fd, backlog > 0 ? backlog : SOMAXCONN) < 0 ||
+	if (bind(fd, &a->sa, a->len) < 0 || listen(fd, backlog <= 0 ? SOMAXCONN : backlog < BACKLOG_MIN ? BACKLOG_MIN : backlog) < 0 ||
 	    (shared && !joins && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0) || getsockname(fd, &got.sa, &got.len) < 0) {
 		err = errno == EADDRINUSE ? ERR_EXIST : errno == EADDRNOTAVAIL ? ERR_INVAL : err_from_errno(errno);
 		close(fd);
@@ -89,7 +92,7 @@ static void port_unref(struct os_world *w, const char *host, uint16_t port)
 	pthread_mutex_unlock(&w->ports_lock);
 }
 
-int os_listen_socket(struct os_world *w, const char *host, uint16_t port, int backlog, bool shared, int *ret_fd, uint16_t *ret_port)
+static int listen_once(struct os_world *w, const char *host, uint16_t port, int backlog, bool shared, int *ret_fd, uint16_t *ret_port)
 {
 	struct os_addr a;
 	bool any = host[0] == '\0';
@@ -114,6 +117,16 @@ int os_listen_socket(struct os_world *w, const char *host, uint16_t port, int ba
 	}
 	pthread_mutex_unlock(&w->ports_lock);
 	return err;
+}
+
+int os_listen_socket(struct os_world *w, const char *host, uint16_t port, int backlog, bool shared, int *ret_fd, uint16_t *ret_port)
+{
+	for (int waited_ms = 0;; waited_ms += OS_TAKEN_STEP_MS) {
+		int err = listen_once(w, host, port, backlog, shared, ret_fd, ret_port);
+		if (err != ERR_EXIST || waited_ms >= OS_TAKEN_WAIT_MS)
+			return err;
+		usleep(OS_TAKEN_STEP_MS * 1000);
+	}
 }
 
 /* ---- accepting ---- */

@@ -21,6 +21,11 @@
 #include "common/env/env_backend.h"
 #include "common/env/os/os.h"
 
+/* A killed process keeps its ports and locks until its last thread is gone, which may be a little after the next one was started (its
+ * leader is a zombie already): what is taken is tried again for this long before it counts as somebody else's. */
+#define OS_TAKEN_WAIT_MS 1000
+#define OS_TAKEN_STEP_MS 5
+
 /* Work for a pool thread and its way back. Lives inside what it belongs to: struct job.backend, struct file_op.backend. */
 struct os_task {
 	struct os_task *next;
