@@ -341,6 +341,7 @@ static void metrics_text(struct broker *b, struct http_reply *r)
 		receive += b->loops[l].net_stats.receive_bytes;
 	}
 	metric(o, "klamm_connections", "gauge", "Client and replica connections.", (double)connections);
+	metric(o, "klamm_receive_bytes", "gauge", "Memory of receive buffers.", (double)receive);
 	str_add(o, "# HELP klamm_requests_total Requests by API.\n# TYPE klamm_requests_total counter\n");
 	for (uint32_t i = 0; b->loop_count && i < b->loops[0].count_rows; i++) {
 		uint64_t n = 0;

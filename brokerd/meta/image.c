@@ -390,9 +390,16 @@ static struct image_broker *broker_from_pb(const pb_broker *m)
 static struct image *image_clone(const struct image *base)
 {
 	struct image *im = MEM_NEW(struct image);
-	*im = *base;
+	/* field by field: other threads count references of base meanwhile */
 	atomic_init(&im->refs, 1);
+	im->controller_epoch = base->controller_epoch;
+	im->seq = base->seq;
 	im->cluster_id = mem_strdup(base->cluster_id);
+	im->controller_broker = base->controller_broker;
+	im->broker_count = base->broker_count;
+	im->bucket_count = base->bucket_count;
+	im->topic_count = base->topic_count;
+	im->entities = base->entities;
 	im->by_name = mem_alloc(sizeof(struct bucket *) * im->bucket_count);
 	im->by_id = mem_alloc(sizeof(struct bucket *) * im->bucket_count);
 	for (uint32_t i = 0; i < im->bucket_count; i++) {
@@ -515,7 +522,7 @@ static int topic_check(const pb_topic *m)
 	if (len == 0 || len > 249)
 		return ERR_CORRUPT;
 	for (size_t i = 0; i < m->n_partitions; i++)
-		if (m->partitions[i]->partition < 0 || m->partitions[i]->partition > 1000000 || m->partitions[i]->n_replicas == 0)
+		if (m->partitions[i]->partition < 0 || m->partitions[i]->partition > 200000 || m->partitions[i]->n_replicas == 0)
 			return ERR_CORRUPT;
 	return 0;
 }

@@ -7,5 +7,5 @@ BUILT_SOURCES += proto/klamm/control.pb-c.h
 CLEANFILES += proto/klamm/control.pb-c.c proto/klamm/control.pb-c.h
 proto/klamm/control.pb-c.c: proto/klamm/control.proto
 	$(AM_V_GEN)$(MKDIR_P) proto/klamm && $(PROTOC_C) --c_out=proto/klamm -I$(top_srcdir)/proto/klamm $(top_srcdir)/proto/klamm/control.proto
-	$(AM_V_at)sed -i '1i #pragma GCC system_header' proto/klamm/control.pb-c.h
+	$(AM_V_at)sed -i -e '1i #pragma GCC system_header' -e 's/(char \*)protobuf_c_empty_string/(char *)(uintptr_t)protobuf_c_empty_string/g' proto/klamm/control.pb-c.h
 proto/klamm/control.pb-c.h: proto/klamm/control.pb-c.c

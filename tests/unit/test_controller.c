@@ -214,7 +214,8 @@ static void on_reply(struct fake *f, const Klamm__Control__ForwardReply *r)
 	f->reply_number = r->number;
 	f->reply_error = r->error;
 	f->reply_len = (int)(r->response.len < sizeof(f->reply) ? r->response.len : sizeof(f->reply));
-	memcpy(f->reply, r->response.data, (size_t)f->reply_len);
+	if (f->reply_len)
+		memcpy(f->reply, r->response.data, (size_t)f->reply_len);
 }
 
 static void on_frame(struct link *l, void *ctx, struct slice body)
