@@ -119,11 +119,14 @@ check-cluster: all $(check_PROGRAMS)
 	$(PYTHON) '$(top_srcdir)/tests/cluster/hostile.py' --build '$(abs_top_builddir)'
 check-chaos: all $(check_PROGRAMS)
 	$(PYTHON) '$(top_srcdir)/tests/cluster/run' --build '$(abs_top_builddir)' --long failover leader_paused leader_and_controller zookeeper_stopped kill_everything
+# Hours, not minutes: for a release; its report goes to docs/reports.
+check-long: check-chaos klamm-sim
+	./klamm-sim --seeds 1..50000 --jobs $(JOBS)
 check-mutants:
 	$(PYTHON) '$(top_srcdir)/tests/tools/check-mutants' --work '$(abs_top_builddir)/mutants-work' $(M)
 # For make PROGRAM in a fresh build directory: what is generated comes first.
 built-sources: $(BUILT_SOURCES)
-.PHONY: check-cluster check-chaos check-mutants built-sources
+.PHONY: check-cluster check-chaos check-long check-mutants built-sources
 
 # brokerd/log
 LOG_TEST_SOURCES = tests/unit/log_util.c tests/unit/log_util.h $(UNIT_SOURCES)
