@@ -106,6 +106,15 @@ static void split_changes(struct broker *b, struct round *r)
 	mem_free(owner);
 }
 
+/* Topics that were deleted while this broker was away: what of them lies here goes now (K1). */
+static void add_replicas_on_disk(struct broker *b, struct image_changes *ch)
+{
+	for (uint32_t g = 0; g < ch->gone_count; g++)
+		for (uint32_t i = 0; i < b->inventory_count; i++)
+			if (uuid_eq(&b->inventory[i].topic_id, &ch->gone[g].id))
+				image_changes_add_removed(ch, &ch->gone[g], b->inventory[i].partition);
+}
+
 static void on_image(void *ctx, struct image *im, struct image_changes *changes, bool snapshot)
 {
 	struct broker *b = ctx;
@@ -116,6 +125,7 @@ static void on_image(void *ctx, struct image *im, struct image_changes *changes,
 	r->seq = image_seq(im);
 	r->changes = *changes;
 	*changes = (struct image_changes){0};
+	add_replicas_on_disk(b, &r->changes);
 	r->applies = mem_zalloc(sizeof(*r->applies) * b->loop_count);
 	r->split = mem_zalloc(sizeof(*r->split) * b->loop_count);
 	r->waiting = b->loop_count;

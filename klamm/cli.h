@@ -26,6 +26,7 @@ enum cli_exit {
 };
 
 struct cli {
+	uint64_t patience_ends_ms; /* until when answers of the moment are asked for again; 0 = not begun */
 	const char *bootstrap;
 	bool json;
 	unsigned timeout_ms; /* to reach the cluster */

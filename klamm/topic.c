@@ -343,18 +343,19 @@ static json_t *own_configs(struct cli *cli, const char *topic)
 	return result;
 }
 
-/* First and next offset. A leader that has just been named may still be opening its log: asked again for a while. */
+/* First and next offset. A leader that has just been named may still be opening its log: asked again for a while, in all at most a second
+ * per command, because a topic that is being deleted answers in the same way. */
 static bool offsets_of(struct cli *cli, const char *topic, int id, int64_t *ret_low, int64_t *ret_high)
 {
-	uint64_t end = cli_now_ms() + 3000;
-
+	if (!cli->patience_ends_ms)
+		cli->patience_ends_ms = cli_now_ms() + 1000;
 	for (;;) {
 		rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(cli->rk, topic, id, ret_low, ret_high, 5000);
 
 		if (!err)
 			return true;
 		if ((err != RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION && err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE &&
-		     err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && err != RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE) || cli_now_ms() >= end)
+		     err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && err != RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE) || cli_now_ms() >= cli->patience_ends_ms)
 			return false;
 		rd_kafka_poll(cli->rk, 20);
 	}

@@ -497,7 +497,34 @@ void image_changes_free(struct image_changes *c)
 	for (uint32_t i = 0; i < c->count; i++)
 		topic_unref((struct image_topic *)(uintptr_t)c->items[i].topic);
 	mem_free(c->items);
+	for (uint32_t i = 0; i < c->gone_count; i++)
+		mem_free(c->gone[i].name);
+	mem_free(c->gone);
 	*c = (struct image_changes){0};
+}
+
+void image_changes_add_removed(struct image_changes *c, const struct image_gone *topic, int32_t partition)
+{
+	struct image_topic *t = MEM_NEW(struct image_topic);
+	atomic_init(&t->refs, 1);
+	t->name = mem_strdup(topic->name);
+	t->id = topic->id;
+	c->items = mem_realloc(c->items, sizeof(*c->items) * (c->count + 1));
+	c->items[c->count++] = (struct image_change){t, partition, true};
+}
+
+static void gone_add(struct image_changes *c, const struct uuid *id, const char *name)
+{
+	c->gone = mem_realloc(c->gone, sizeof(*c->gone) * (c->gone_count + 1));
+	c->gone[c->gone_count++] = (struct image_gone){*id, mem_strdup(name)};
+}
+
+static struct uuid removed_id(const Klamm__Control__RemovedTopic *r)
+{
+	struct uuid id = {{0}};
+	if (r->topic_id.len == 16)
+		memcpy(id.b, r->topic_id.data, 16);
+	return id;
 }
 
 static void changes_add_all(struct image_changes *c, size_t *cap, const struct image_topic *t, bool removed)
@@ -648,13 +675,13 @@ static int apply_changes(struct image *im, const pb_changes *ch, struct image_ch
 {
 	for (size_t i = 0; i < ch->n_removed_topics; i++) {
 		const Klamm__Control__RemovedTopic *r = ch->removed_topics[i];
-		struct uuid id = {{0}};
-		if (r->topic_id.len == 16)
-			memcpy(id.b, r->topic_id.data, 16);
+		struct uuid id = removed_id(r);
 		struct image_topic *old = uuid_is_zero(&id) ? find_name(im, slice_str(r->name)) : find_id(im, &id);
 		if (old) {
 			changes_add_all(out, cap, old, true);
 			image_put_topic(im, old, NULL);
+		} else if (!uuid_is_zero(&id)) {
+			gone_add(out, &id, r->name);
 		}
 	}
 	for (size_t i = 0; i < ch->n_topics; i++) {
@@ -702,6 +729,14 @@ int image_apply(struct image *base, int32_t controller_epoch, uint64_t seq, cons
 	return 0;
 }
 
+static bool listed(const struct image_changes *c, uint32_t count, const struct image_topic *t)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (c->items[i].topic == t)
+			return true;
+	return false;
+}
+
 int image_apply_snapshot(struct image *base, int32_t controller_epoch, uint64_t seq, const pb_changes *const *parts, uint32_t part_count, struct image **ret_image,
 	struct image_changes *ret_changes)
 {
@@ -714,17 +749,27 @@ int image_apply_snapshot(struct image *base, int32_t controller_epoch, uint64_t 
 	int err = 0;
 	for (uint32_t i = 0; i < part_count && !err; i++)
 		err = apply_changes(im, parts[i], &scratch, &cap);
-	image_changes_free(&scratch);
 	if (err) {
+		image_changes_free(&scratch);
 		image_unref(im);
 		return err;
 	}
+	/* Removals that the snapshot names (those that wait for our confirmation): of topics that we knew, or of what may lie on disk. */
+	for (uint32_t i = 0; i < scratch.gone_count; i++) {
+		const struct image_topic *old = find_id(base, &scratch.gone[i].id);
+		if (old)
+			changes_add_all(&out, &out_cap, old, true);
+		else
+			gone_add(&out, &scratch.gone[i].id, scratch.gone[i].name);
+	}
+	uint32_t removals = out.count;
+	image_changes_free(&scratch);
 	for (uint32_t i = 0; i < im->bucket_count; i++) {
 		for (uint32_t k = 0; im->by_name[i] && k < im->by_name[i]->count; k++) {
 			struct image_topic *t = im->by_name[i]->topics[k];
 			struct image_topic *old = find_name(base, slice_str(t->name));
 			bool same = old && (uuid_eq(&old->id, &t->id) || uuid_is_zero(&old->id));
-			if (old && !same)
+			if (old && !same && !listed(&out, removals, old))
 				changes_add_all(&out, &out_cap, old, false);
 			for (int32_t p = 0; same && p < t->partition_count && p < old->partition_count; p++) {
 				struct image_partition *np = &t->partitions[p];
@@ -742,7 +787,7 @@ int image_apply_snapshot(struct image *base, int32_t controller_epoch, uint64_t 
 	for (uint32_t i = 0; i < base->bucket_count; i++)
 		for (uint32_t k = 0; base->by_name[i] && k < base->by_name[i]->count; k++) {
 			struct image_topic *old = base->by_name[i]->topics[k];
-			if (!find_name(im, slice_str(old->name)))
+			if (!find_name(im, slice_str(old->name)) && !listed(&out, removals, old))
 				changes_add_all(&out, &out_cap, old, false);
 		}
 	out.brokers_changed = out.configs_changed = true;

@@ -81,12 +81,21 @@ struct image_change {
 	int32_t partition;
 	bool removed;        /* named by a remove delta: the replica may go (protocol.md K1). Absence in a snapshot is never a removal */
 };
+/* A removed topic that the former image did not know: its replicas may lie on disk (the broker was away when it was deleted, K1). */
+struct image_gone {
+	struct uuid id;
+	char *name;
+};
 struct image_changes {
 	struct image_change *items;
 	uint32_t count;
+	struct image_gone *gone;
+	uint32_t gone_count;
 	bool brokers_changed, configs_changed;
 };
 void image_changes_free(struct image_changes *c);
+/* Adds a removal of one partition of a topic that no image knows. */
+void image_changes_add_removed(struct image_changes *c, const struct image_gone *topic, int32_t partition);
 
 struct Klamm__Control__Changes;
 /* A delta on top of `base`. ERR_CORRUPT: the delta makes no sense (the caller asks for a snapshot). A delta that is not newer than base is refused

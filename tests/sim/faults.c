@@ -15,6 +15,7 @@ const char *const fault_names[FAULT_KINDS] = {
 	[FAULT_DELAY] = "delay", [FAULT_RESET] = "reset", [FAULT_EXPIRE] = "expire", [FAULT_ZKDROP] = "zkdrop", [FAULT_ZKLAG] = "zklag",
 	[FAULT_ZKSERVER] = "zkserver", [FAULT_ZKDOWN] = "zkdown", [FAULT_PAUSE] = "pause", [FAULT_STALL] = "stall", [FAULT_SLOWDISK] = "slowdisk",
 	[FAULT_DISKSTALL] = "diskstall", [FAULT_CLOCK] = "clock", [FAULT_TOPICS] = "topics",
+	[FAULT_DEPOSE] = "depose",
 };
 
 /* How often each is drawn, relative to the others. */
@@ -22,7 +23,7 @@ static const int weights[FAULT_KINDS] = {
 	[FAULT_CRASH] = 16, [FAULT_CRASHALL] = 2, [FAULT_POWER] = 7, [FAULT_POWERALL] = 1, [FAULT_STOP] = 4, [FAULT_CONTROLLER] = 8, [FAULT_CUT] = 8,
 	[FAULT_ONEWAY] = 6, [FAULT_ISOLATE] = 6, [FAULT_ZKCUT] = 6, [FAULT_DELAY] = 5, [FAULT_RESET] = 4, [FAULT_EXPIRE] = 5, [FAULT_ZKDROP] = 4,
 	[FAULT_ZKLAG] = 3, [FAULT_ZKSERVER] = 4, [FAULT_ZKDOWN] = 3, [FAULT_PAUSE] = 8, [FAULT_STALL] = 4, [FAULT_SLOWDISK] = 3, [FAULT_DISKSTALL] = 3,
-	[FAULT_CLOCK] = 2, [FAULT_TOPICS] = 5,
+	[FAULT_CLOCK] = 2, [FAULT_TOPICS] = 5, [FAULT_DEPOSE] = 14,
 };
 
 struct fault_end {
@@ -33,6 +34,7 @@ struct fault_end {
 	struct sim_host *a, *b;
 	struct sim_process *p;
 	int server;
+	int64_t back_us; /* DEPOSE: the broker is back that long after its end */
 };
 
 struct faults {
@@ -70,6 +72,9 @@ static void end_now(struct fault_end *e)
 		break;
 	case FAULT_SLOWDISK:
 		sim_disk_clear_faults(e->a);
+		break;
+	case FAULT_DEPOSE:
+		cluster_broker_kill(e->r, e->server, e->back_us);
 		break;
 	default:
 		break;
@@ -192,6 +197,22 @@ static bool fault_isolate(struct run *r)
 	return true;
 }
 
+/* A broker that nobody copies from while clients still reach it, then dies: what it took alone must be cut off when it is back. Long enough
+ * for somebody else to lead meanwhile. */
+static bool fault_depose(struct run *r)
+{
+	int idx = some_broker(r);
+	struct sim_host *h = cluster_broker_host(r, idx);
+	int64_t us = rng_between(r->rng, 50000, 600000);
+	for (int i = 0; i < r->opt->brokers; i++)
+		if (i != idx)
+			cut_pair(r, FAULT_CUT, h, cluster_broker_host(r, i), false, us);
+	struct fault_end *e = ends_in(r, FAULT_DEPOSE, us);
+	e->server = idx;
+	e->back_us = rng_between(r->rng, 700000, 4000000);
+	return true;
+}
+
 static bool fault_zkcut(struct run *r)
 {
 	struct sim_host *h = some_host(r);
@@ -284,6 +305,7 @@ static bool happens(struct run *r, enum fault_kind kind)
 	case FAULT_SLOWDISK: case FAULT_DISKSTALL: return fault_disk(r, kind);
 	case FAULT_CLOCK: sim_host_clock_jump(some_host(r), rng_between(r->rng, -3600000, 3600000)); return true;
 	case FAULT_TOPICS: admin_churn(r); return true;
+	case FAULT_DEPOSE: return fault_depose(r);
 	case FAULT_KINDS: break;
 	}
 	return false;

@@ -449,6 +449,31 @@ static void test_removal_of_another_life(void)
 	done(im);
 }
 
+/* Deleted while we were away: neither image knows it, but a replica may lie on disk, so the removal is told (K1). */
+static void test_removal_of_the_unknown(void)
+{
+	struct image *im = image_empty();
+	struct delta *d = base_snapshot();
+	struct uuid nine = uuid_of(9);
+	delta_remove_topic(d, "old", 9);
+	CU_ASSERT_EQUAL(apply_snapshot(&im, 7, 100, d), 0);
+	CU_ASSERT_EQUAL_FATAL(changes.gone_count, 1);
+	CU_ASSERT(uuid_eq(&changes.gone[0].id, &nine));
+	CU_ASSERT_STRING_EQUAL(changes.gone[0].name, "old");
+	CU_ASSERT_FALSE(any_removed());
+	image_changes_add_removed(&changes, &changes.gone[0], 3);
+	CU_ASSERT(changed("old", 3, true));
+	/* a snapshot may name one that we still had */
+	d = delta_new();
+	delta_topic(d, "b", 2, true);
+	delta_partition(d, 0, 3, 0, 0);
+	delta_remove_topic(d, "a", 1);
+	CU_ASSERT_EQUAL(apply_snapshot(&im, 7, 105, d), 0);
+	CU_ASSERT(changed("a", 0, true));
+	CU_ASSERT_EQUAL(changes.gone_count, 0);
+	done(im);
+}
+
 /* The same name with another id is another topic: its epochs start again, and nothing of the old one is inherited. */
 static void test_created_again(void)
 {
@@ -597,6 +622,6 @@ static void test_owner(void)
 
 UNIT_MAIN("image", {"empty", test_empty}, {"snapshot", test_snapshot}, {"each_topic_is_ordered", test_each_topic_is_ordered}, {"delta", test_delta},
 	{"delta_twice", test_delta_twice}, {"new_reign", test_new_reign}, {"partition_never_back", test_partition_never_back},
-	{"removal_and_absence", test_removal_and_absence}, {"removal_of_another_life", test_removal_of_another_life},
+	{"removal_and_absence", test_removal_and_absence}, {"removal_of_another_life", test_removal_of_another_life}, {"removal_of_the_unknown", test_removal_of_the_unknown},
 	{"created_again", test_created_again}, {"configs", test_configs}, {"brokers", test_brokers}, {"nonsense", test_nonsense},
 	{"more_partitions", test_more_partitions}, {"owner", test_owner})
