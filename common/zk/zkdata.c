@@ -10,6 +10,12 @@
 
 /* ---- /brokers/ids/N ---- */
 
+/* What can stand in an endpoint's text and come out of it again. */
+static bool host_ok(const char *host, size_t len)
+{
+	return len <= ZKD_NAME_MAX - 64 && !memchr(host, '[', len) && !memchr(host, ']', len);
+}
+
 /* "NAME://host:port", IPv6 hosts in brackets, host may be empty. */
 static bool parse_endpoint(struct jin *j, const char *text, struct zkd_endpoint *e)
 {
@@ -26,7 +32,7 @@ static bool parse_endpoint(struct jin *j, const char *text, struct zkd_endpoint 
 	} else if (memchr(host, ':', (size_t)(host_end - host))) {
 		return false;
 	}
-	if (str_to_i32(colon + 1, &e->port) < 0 || e->port < 0 || e->port > 65535)
+	if (!host_ok(host, (size_t)(host_end - host)) || str_to_i32(colon + 1, &e->port) < 0 || e->port < 0 || e->port > 65535)
 		return false;
 	e->listener = arena_strndup(j->a, text, (size_t)(sep - text));
 	e->protocol = e->listener;
@@ -86,6 +92,8 @@ int zkd_broker_decode(struct slice data, struct arena *a, struct zkd_broker *ret
 		struct zkd_endpoint *e = ARENA_NEW(a, struct zkd_endpoint);
 		e->listener = e->protocol = "PLAINTEXT";
 		e->host = jin_str(&j, j.root, "host", J_REQUIRED, ZKD_NAME_MAX);
+		if (!j.bad && !host_ok(e->host, strlen(e->host)))
+			j.bad = true;
 		e->port = (int32_t)jin_int(&j, j.root, "port", J_REQUIRED, 0, 65535, 0);
 		b.endpoints = e;
 		b.endpoint_count = 1;
@@ -144,6 +152,11 @@ void zkd_broker_encode(struct str *out, const struct zkd_broker *b)
 	}
 	str_add(out, "],\"listener_security_protocol_map\":{");
 	for (size_t i = 0; i < b->endpoint_count; i++) {
+		bool named = false; /* a listener may stand at several addresses; a key only once */
+		for (size_t k = 0; k < i; k++)
+			named |= !strcmp(b->endpoints[k].listener, b->endpoints[i].listener);
+		if (named)
+			continue;
 		if (i)
 			str_add(out, ",");
 		jout_str(out, b->endpoints[i].listener);

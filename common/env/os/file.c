@@ -400,6 +400,20 @@ static void writeback_done(struct os_task *t)
 	os_pool_submit(w->task.l->world->pool, OS_POOL_WRITEBACK, &w->task);
 }
 
+void os_tasks_drop(struct os_task *list)
+{
+	while (list) {
+		struct os_task *next = list->next;
+		if (list->run == writeback_run) { /* the others belong to whoever submitted them */
+			struct os_writeback *w = CONTAINER_OF(list, struct os_writeback, task);
+			os_file_of(w->file)->writeback = NULL;
+			file_unref(w->file);
+			mem_free(w);
+		}
+		list = next;
+	}
+}
+
 static void writeback(struct file *file, uint64_t pos, uint64_t len)
 {
 	struct os_file *f = os_file_of(file);

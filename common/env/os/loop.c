@@ -389,6 +389,7 @@ void os_loop_join(struct os_loop *l)
 void os_loop_free(struct os_loop *l)
 {
 	loop_set_current(&l->loop);
+	os_tasks_drop(atomic_exchange(&l->tasks, NULL));
 	os_listeners_free(l);
 	os_conns_free(l);
 	loop_set_current(NULL);

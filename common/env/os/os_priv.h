@@ -112,6 +112,8 @@ void os_deferred_cancel(struct loop *l, struct deferred *d);
 void os_timer_set(struct timer *t, int64_t delay_us);
 void os_timer_stop(struct timer *t);
 void os_loop_op_done(struct os_loop *l, struct file_op *op, int err); /* completion in this turn or the next one */
+/* At the end of a world: frees what tasks that will not be done any more hold of the backend's own. Takes the whole list. */
+void os_tasks_drop(struct os_task *list);
 void os_loop_task_done(struct os_task *t);                           /* Thread: any; t->done(t) runs on t->l */
 
 /* pool.c */

@@ -107,6 +107,7 @@ void os_pool_free(struct os_pool *p)
 		pthread_mutex_unlock(&q->lock);
 		for (int k = 0; k < q->threads_count; k++)
 			pthread_join(q->threads[k], NULL);
+		os_tasks_drop(q->head);
 		pthread_cond_destroy(&q->more);
 		pthread_mutex_destroy(&q->lock);
 	}
