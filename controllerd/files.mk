@@ -9,7 +9,8 @@ libkcontroller_a_SOURCES = \
 	controllerd/plan/elect.c controllerd/plan/elect.h controllerd/plan/isr.c \
 	controllerd/plan/image.c controllerd/plan/image.h \
 	controllerd/plan/topics.c controllerd/plan/topics.h \
-	controllerd/push/admin.c controllerd/push/frame.c controllerd/push/frame.h controllerd/push/live.c \
+	controllerd/push/admin.c controllerd/push/admin_broker.c controllerd/push/admin_priv.h controllerd/push/admin_topics.c \
+	controllerd/push/frame.c controllerd/push/frame.h controllerd/push/live.c \
 	controllerd/push/push.h controllerd/push/ring.c controllerd/push/server.c \
 	controllerd/state/calls.c controllerd/state/calls.h \
 	controllerd/state/life.c controllerd/state/load.c controllerd/state/pids.c \

@@ -5,7 +5,7 @@
  * gets a snapshot. New leaders are served first (B7).
  * Judgement (A2): a closed or silent link is a suspicion; probes by other brokers and a barrier of our own make it a fact.
  * What ZooKeeper does not fence is said only with rights (C5).
- * Files: server.c (listener, links, hello), ring.c (deltas, snapshots), live.c (heartbeats, probes, fencing), admin.c (requests).
+ * Files: server.c (listener, links, hello), ring.c (deltas, snapshots), live.c (heartbeats, probes, fencing), admin*.c (requests).
  * Thread: the control loop.
  */
 #pragma once
@@ -138,7 +138,7 @@ void live_hello(struct push *p, int32_t broker);
 void live_registered(struct push *p, int32_t broker, bool there);
 void live_probe_reply(struct push *p, const Klamm__Control__ProbeReply *r);
 void live_loaded(struct push *p);
-/* admin.c */
+/* admin.c, admin_broker.c */
 void admin_forward(struct push_peer *peer, const Klamm__Control__Forward *f);
 void admin_shutdown(struct push_peer *peer, const Klamm__Control__ControlledShutdown *c);
 void admin_producer_ids(struct push_peer *peer, const Klamm__Control__ProducerIdsRequest *r);

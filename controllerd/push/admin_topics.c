@@ -1,0 +1,250 @@
+/* admin_topics.c: CreateTopics, DeleteTopics, ListPartitionReassignments. See admin_priv.h.
+ *
+ * CreateTopics is answered when every partition has a leader in the published image, DeleteTopics when the topic left it, or by timeout;
+ * the work goes on either way (replication.md 10).
+ */
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/config/topic_config.h"
+#include "common/wire/kerr.h"
+#include "controllerd/push/admin_priv.h"
+
+/* q->own: per row of the response the topic id that is waited for; zero = settled. */
+
+/* ---- CreateTopics ---- */
+
+static void fill_configs(struct push_pending *q, struct kp_create_topics_response_topics *row, const struct plan_config *set, int32_t set_count)
+{
+	if (q->version < 5)
+		return;
+	const struct plan_image *im = q->push->st->im;
+	row->configs = ARENA_ARRAY(&q->arena, struct kp_create_topics_response_topics_configs, topic_config_key_count);
+	row->configs_count = (int32_t)topic_config_key_count;
+	for (size_t i = 0; i < topic_config_key_count; i++) {
+		const struct topic_config_key *k = &topic_config_keys[i];
+		struct kp_create_topics_response_topics_configs *c = &row->configs[i];
+		kp_create_topics_response_topics_configs_init(c);
+		const char *v = k->broker_key ? plan_cluster_config(im, NULL, NULL, k->broker_key, NULL) : NULL;
+		c->config_source = v ? 4 : 5; /* static broker config, default */
+		v = v ? v : k->default_value;
+		for (int32_t n = 0; n < set_count; n++)
+			if (strcmp(set[n].key, k->name) == 0) {
+				v = set[n].value;
+				c->config_source = 1; /* topic */
+			}
+		c->name = slice_str(k->name);
+		c->value = slice_str(arena_strndup(&q->arena, v, strlen(v)));
+	}
+}
+
+struct create_arg {
+	struct push_pending *q;
+	int32_t row;
+};
+
+static void on_topic_written(void *ctx, void *arg, int err)
+{
+	struct create_arg *ca = arg;
+	struct push_pending *q = ca->q;
+	int32_t row = ca->row;
+	mem_free(ca);
+	if (!admin_written(q))
+		return;
+	struct kp_create_topics_response *response = q->response;
+	struct kp_create_topics_response_topics *r = &response->topics[row];
+	struct uuid *waits = q->own;
+	if (err) {
+		waits[row] = (struct uuid){{0}};
+		r->error_code = err == ERR_EXIST ? KERR_TOPIC_ALREADY_EXISTS : err == ERR_STALE ? KERR_NOT_CONTROLLER : err == ERR_LIMIT ? KERR_INVALID_PARTITIONS : KERR_UNKNOWN_SERVER_ERROR;
+		r->error_message = slice_str(err == ERR_EXIST ? "Topic was created by somebody else at the same time." : err == ERR_STALE ? "This controller was replaced." : "ZooKeeper refused the topic.");
+		return;
+	}
+	const struct plan_topic *t = plan_topic_find_slice(q->push->st->im, r->name);
+	if (t)
+		r->topic_id = waits[row] = t->id;
+}
+
+static bool named_twice(const struct kp_create_topics_request *in, int32_t at)
+{
+	for (int32_t i = 0; i < in->topics_count; i++)
+		if (i != at && slice_eq(in->topics[i].name, in->topics[at].name))
+			return true;
+	return false;
+}
+
+static void create_one(struct push_pending *q, const struct kp_create_topics_request *in, int32_t at)
+{
+	struct push *p = q->push;
+	struct arena *a = &q->arena;
+	const struct kp_create_topics_request_topics *t = &in->topics[at];
+	struct kp_create_topics_response *response = q->response;
+	struct kp_create_topics_response_topics *row = &response->topics[at];
+	struct uuid *waits = q->own;
+	kp_create_topics_response_topics_init(row);
+	row->name = t->name;
+	row->error_message = (struct slice){NULL, 0};
+	row->configs_count = -1;
+	struct plan_new_partition *manual = ARENA_ARRAY(a, struct plan_new_partition, (size_t)(t->assignments_count > 0 ? t->assignments_count : 0) + 1);
+	for (int32_t i = 0; i < t->assignments_count; i++)
+		manual[i] = (struct plan_new_partition){t->assignments[i].partition_index, {t->assignments[i].broker_ids, t->assignments[i].broker_ids_count}};
+	struct plan_config *configs = ARENA_ARRAY(a, struct plan_config, (size_t)(t->configs_count > 0 ? t->configs_count : 0) + 1);
+	for (int32_t i = 0; i < t->configs_count; i++)
+		configs[i] = (struct plan_config){arena_strndup(a, (const char *)t->configs[i].name.ptr, t->configs[i].name.len),
+						  t->configs[i].value.ptr ? arena_strndup(a, (const char *)t->configs[i].value.ptr, t->configs[i].value.len) : NULL};
+	struct plan_new_topic n = {.name = row->name, .num_partitions = t->num_partitions, .replication_factor = t->replication_factor,
+				   .manual = t->assignments_count > 0 ? manual : NULL, .manual_count = t->assignments_count, .configs = configs,
+				   .config_count = t->configs_count > 0 ? t->configs_count : 0, .random = env_random_u64(p->env)};
+	struct str problem = {0};
+	if (named_twice(in, at)) {
+		str_add(&problem, "Duplicate topic name.");
+		row->error_code = KERR_INVALID_REQUEST;
+	} else if (state_creating(p->st, row->name)) {
+		str_printf(&problem, "Topic '%.*s' already exists.", (int)row->name.len, (const char *)row->name.ptr);
+		row->error_code = KERR_TOPIC_ALREADY_EXISTS;
+	} else {
+		row->error_code = plan_topic_validate(p->st->im, &n, &problem);
+	}
+	row->error_message = admin_text(q, &problem);
+	str_fini(&problem);
+	if (row->error_code)
+		return;
+	row->num_partitions = n.partition_count;
+	row->replication_factor = (int16_t)n.partitions[0].replicas.n;
+	fill_configs(q, row, configs, n.config_count);
+	if (!in->validate_only) {
+		struct create_arg *ca = MEM_NEW(struct create_arg);
+		*ca = (struct create_arg){q, at};
+		q->writing++;
+		memset(&waits[at], 0xff, sizeof(waits[at])); /* its id is known once it is written */
+		state_create_topic(p->st, &n, on_topic_written, p, ca);
+	}
+	plan_new_topic_fini(&n);
+}
+
+static void create_start(struct push_pending *q, const void *request)
+{
+	const struct kp_create_topics_request *in = request;
+	struct kp_create_topics_response *response = q->response;
+	response->topics_count = in->topics_count;
+	response->topics = ARENA_ARRAY(&q->arena, struct kp_create_topics_response_topics, (size_t)in->topics_count + 1);
+	q->own = ARENA_ARRAY(&q->arena, struct uuid, (size_t)in->topics_count + 1);
+	admin_timeout(q, in->timeout_ms);
+	for (int32_t i = 0; i < in->topics_count; i++)
+		create_one(q, in, i);
+}
+
+static bool all_led(const struct plan_topic *t)
+{
+	for (int32_t i = 0; i < t->partition_count; i++) {
+		const struct plan_partition *p = &t->partitions[i];
+		if (p->replicas.n && (!p->published || p->st.leader < 0))
+			return false;
+	}
+	return t->published;
+}
+
+static bool create_settled(struct push_pending *q, bool late)
+{
+	static const struct uuid open = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+	struct kp_create_topics_response *response = q->response;
+	struct uuid *waits = q->own;
+	bool settled = true;
+	for (int32_t i = 0; i < response->topics_count; i++) {
+		if (uuid_is_zero(&waits[i]))
+			continue;
+		bool written = !uuid_eq(&waits[i], &open);
+		const struct plan_topic *t = written ? plan_topic_find_id(q->push->st->im, &waits[i]) : NULL;
+		if (written && (!t || all_led(t))) {
+			waits[i] = (struct uuid){{0}};
+		} else if (late) {
+			response->topics[i].error_code = KERR_REQUEST_TIMED_OUT;
+			response->topics[i].error_message = slice_str("The topic is being created, but its leaders were not known in time.");
+		} else {
+			settled = false;
+		}
+	}
+	return settled;
+}
+
+const struct admin_call admin_create_topics = {KP_API_CREATE_TOPICS, create_start, create_settled, NULL};
+
+/* ---- DeleteTopics ---- */
+
+static void delete_one(struct push_pending *q, int32_t at, struct slice name, const struct uuid *id)
+{
+	struct push *p = q->push;
+	struct kp_delete_topics_response *response = q->response;
+	struct kp_delete_topics_response_responses *row = &response->responses[at];
+	struct uuid *waits = q->own;
+	kp_delete_topics_response_responses_init(row);
+	row->error_message = (struct slice){NULL, 0};
+	row->name = name;
+	row->topic_id = *id;
+	struct plan_topic *t = name.ptr ? plan_topic_find_slice(p->st->im, name) : plan_topic_find_id(p->st->im, id);
+	if (name.ptr && !uuid_is_zero(id)) {
+		row->error_code = KERR_INVALID_REQUEST;
+		row->error_message = slice_str("Topic name and topic id can not both be set.");
+	} else if (!p->st->delete_enabled) {
+		row->error_code = q->version < 3 ? KERR_INVALID_REQUEST : KERR_TOPIC_DELETION_DISABLED;
+	} else if (!t || t->vanished) {
+		row->error_code = name.ptr ? KERR_UNKNOWN_TOPIC_OR_PARTITION : KERR_UNKNOWN_TOPIC_ID;
+	} else {
+		row->name = slice_make(arena_strndup(&q->arena, t->name, strlen(t->name)), strlen(t->name));
+		row->topic_id = waits[at] = t->id;
+		if (!t->deleting)
+			state_delete_topic(p->st, t);
+	}
+}
+
+static void delete_start(struct push_pending *q, const void *request)
+{
+	static const struct uuid none;
+	const struct kp_delete_topics_request *in = request;
+	struct kp_delete_topics_response *response = q->response;
+	bool by_row = q->version >= 6;
+	int32_t n = by_row ? in->topics_count : in->topic_names_count;
+	n = n > 0 ? n : 0;
+	response->responses_count = n;
+	response->responses = ARENA_ARRAY(&q->arena, struct kp_delete_topics_response_responses, (size_t)n + 1);
+	q->own = ARENA_ARRAY(&q->arena, struct uuid, (size_t)n + 1);
+	admin_timeout(q, in->timeout_ms);
+	for (int32_t i = 0; i < n; i++) {
+		if (by_row)
+			delete_one(q, i, in->topics[i].name, &in->topics[i].topic_id);
+		else
+			delete_one(q, i, in->topic_names[i].ptr ? in->topic_names[i] : slice_make("", 0), &none);
+	}
+}
+
+static bool delete_settled(struct push_pending *q, bool late)
+{
+	struct kp_delete_topics_response *response = q->response;
+	struct uuid *waits = q->own;
+	bool settled = true;
+	for (int32_t i = 0; i < response->responses_count; i++) {
+		if (uuid_is_zero(&waits[i]))
+			continue;
+		if (!plan_topic_find_id(q->push->st->im, &waits[i])) {
+			waits[i] = (struct uuid){{0}};
+		} else if (late) {
+			response->responses[i].error_code = KERR_REQUEST_TIMED_OUT;
+		} else {
+			settled = false;
+		}
+	}
+	return settled;
+}
+
+const struct admin_call admin_delete_topics = {KP_API_DELETE_TOPICS, delete_start, delete_settled, NULL};
+
+/* ---- ListPartitionReassignments ---- */
+
+/* Nothing is ever being reassigned: the empty answer is the true one. */
+static void list_start(struct push_pending *q, const void *request)
+{
+	struct kp_list_partition_reassignments_response *response = q->response;
+	response->error_message = (struct slice){NULL, 0};
+}
+
+const struct admin_call admin_list_partition_reassignments = {KP_API_LIST_PARTITION_REASSIGNMENTS, list_start, NULL, NULL};
