@@ -8,20 +8,29 @@
 /* Within what Kafka 3.9 offers (common/wire/api.h). Produce is listed from 0 although magic 0/1 is refused: older librdkafka looks for an overlap
  * with its feature table and would lose compression otherwise (KAFKA-18659). */
 const struct api_row api_rows[] = {
-	{KP_API_PRODUCE, 0, 11, api_do_produce},
-	{KP_API_FETCH, 0, 17, api_do_fetch},
-	{KP_API_LIST_OFFSETS, 0, 9, api_do_list_offsets},
-	{KP_API_METADATA, 0, 12, api_do_metadata},
-	{KP_API_API_VERSIONS, 0, 4, api_do_api_versions},
-	{KP_API_CREATE_TOPICS, 0, 7, api_do_create_topics},
-	{KP_API_DELETE_TOPICS, 0, 6, api_do_delete_topics},
-	{KP_API_INIT_PRODUCER_ID, 0, 5, api_do_init_producer_id},
-	{KP_API_OFFSET_FOR_LEADER_EPOCH, 0, 4, api_do_offset_for_leader_epoch},
-	{KP_API_DESCRIBE_CONFIGS, 0, 4, api_do_describe_configs},
-	{KP_API_LIST_PARTITION_REASSIGNMENTS, 0, 0, api_do_list_partition_reassignments},
-	{KP_API_DESCRIBE_CLUSTER, 0, 1, api_do_describe_cluster},
+	{KP_API_PRODUCE, 0, 11, API_APPEND, api_do_produce},
+	{KP_API_FETCH, 0, 17, API_POLL, api_do_fetch},
+	{KP_API_LIST_OFFSETS, 0, 9, API_READ, api_do_list_offsets},
+	{KP_API_METADATA, 0, 12, API_READ, api_do_metadata},
+	{KP_API_API_VERSIONS, 0, 4, API_FREE, api_do_api_versions},
+	{KP_API_CREATE_TOPICS, 0, 7, API_CHANGE, api_do_create_topics},
+	{KP_API_DELETE_TOPICS, 0, 6, API_CHANGE, api_do_delete_topics},
+	{KP_API_INIT_PRODUCER_ID, 0, 5, API_CHANGE, api_do_init_producer_id},
+	{KP_API_OFFSET_FOR_LEADER_EPOCH, 0, 4, API_READ, api_do_offset_for_leader_epoch},
+	{KP_API_DESCRIBE_CONFIGS, 0, 4, API_READ, api_do_describe_configs},
+	{KP_API_LIST_PARTITION_REASSIGNMENTS, 0, 0, API_READ, api_do_list_partition_reassignments},
+	{KP_API_DESCRIBE_CLUSTER, 0, 1, API_READ, api_do_describe_cluster},
 };
 const uint32_t api_row_count = ARRAY_LEN(api_rows);
+
+/* Which orders must not be under way before one of each order. */
+static const uint32_t not_beside[] = {
+	[API_FREE] = 0,
+	[API_APPEND] = 1 << API_CHANGE,
+	[API_READ] = 1 << API_APPEND | 1 << API_CHANGE,
+	[API_POLL] = 1 << API_APPEND | 1 << API_CHANGE,
+	[API_CHANGE] = 1 << API_APPEND | 1 << API_READ | 1 << API_CHANGE,
+};
 
 static const struct api_row *row_find(int16_t key)
 {
@@ -210,6 +219,8 @@ enum net_verdict api_handle(void *ctx, struct net_request *r)
 		api_versions_unsupported(r, h.correlation_id);
 		return NET_TAKEN;
 	}
+	if (!net_may_start(r, (uint8_t)row->order, not_beside[row->order]))
+		return NET_LATER;
 	const struct wire_api *wire = wire_api_find(h.api_key);
 	struct api_call *c = ARENA_NEW(&r->arena, struct api_call);
 	*c = (struct api_call){.api = a, .r = r, .wire = wire, .version = h.api_version, .client_id = h.client_id};

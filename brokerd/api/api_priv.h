@@ -33,8 +33,19 @@ struct api {
 	struct histogram *latency; /* by row of the table */
 };
 
+/* What a request may run beside on its connection. Answers leave in order anyway; this is about effects: what a client did before, on the same
+ * connection, it sees, as in Kafka, which handles one request of a connection after the other (docs/ARCHITECTURE.md, "Order within a connection"). */
+enum api_order {
+	API_FREE = 0,   /* neither reads nor changes what others change: runs beside everything */
+	API_APPEND = 1, /* Produce: beside reads and other appends (their owners keep the order of each partition: I3), after changes */
+	API_READ = 2,   /* after appends and changes, beside other reads */
+	API_POLL = 3,   /* Fetch: a read that may take long; nobody waits for it */
+	API_CHANGE = 4, /* changes the state of the cluster, of groups, of a log other than at its end: after appends, changes and reads */
+};
+
 struct api_row {
 	int16_t key, min_version, max_version;
+	enum api_order order;
 	void (*handle)(struct api_call *c);
 };
 extern const struct api_row api_rows[];

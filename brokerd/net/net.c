@@ -40,6 +40,9 @@ struct net_conn {
 	struct list wait_link;     /* net->starved, while it waits for memory */
 	struct list requests;      /* in flight, oldest first */
 	uint32_t inflight;
+	uint16_t unanswered[NET_KINDS]; /* of `requests`, by kind */
+	uint16_t under_way;        /* kinds (bits) of which some are unanswered */
+	uint16_t waits_for;        /* those of them that must be answered before the next frame is handed out */
 	int64_t active_us;
 	const char *listener;
 	uintptr_t word;
@@ -250,7 +253,7 @@ static void conn_parse(struct net_conn *c);
 /* Another request may be handed out. Answers that the peer does not read must not pile up: they count as bytes, not as requests. */
 static bool may_serve(const struct net_conn *c)
 {
-	return !c->dead && !c->held && !c->closing && c->inflight < c->net->cfg.inflight_max && c->conn->queued <= UNSENT_MAX;
+	return !c->dead && !c->held && !c->closing && !c->waits_for && c->inflight < c->net->cfg.inflight_max && c->conn->queued <= UNSENT_MAX;
 }
 
 /* Goes on with what had to wait. */
@@ -286,6 +289,18 @@ static void conn_flush(struct net_conn *c)
 	}
 }
 
+/* The request is no longer under way; true if the next frame waited for that. */
+static bool uncount(struct net_conn *c, struct net_request *r)
+{
+	if (!r->kind || --c->unanswered[r->kind])
+		return false;
+	uint16_t bit = (uint16_t)(1u << r->kind);
+	bool waited = c->waits_for & bit;
+	c->under_way &= (uint16_t)~bit;
+	c->waits_for &= (uint16_t)~bit;
+	return waited && !c->waits_for;
+}
+
 static void request_settle(struct net_request *r)
 {
 	struct net_conn *c = r->conn;
@@ -296,10 +311,28 @@ static void request_settle(struct net_request *r)
 		request_free(r);
 		return;
 	}
-	if (c->requests.next != &r->link)
-		return;
-	conn_flush(c);
-	serve_on(c);
+	bool go_on = uncount(c, r);
+	if (c->requests.next == &r->link) {
+		conn_flush(c);
+		go_on = true;
+	}
+	if (go_on)
+		serve_on(c);
+}
+
+bool net_may_start(struct net_request *r, uint8_t kind, uint32_t not_beside)
+{
+	struct net_conn *c = r->conn;
+	ASSERT(c && kind < NET_KINDS && !r->kind);
+	c->waits_for = (uint16_t)(c->under_way & not_beside);
+	if (c->waits_for)
+		return false;
+	r->kind = kind;
+	if (kind) {
+		c->unanswered[kind]++;
+		c->under_way |= (uint16_t)(1u << kind);
+	}
+	return true;
 }
 
 void net_answer(struct net_request *r, struct chain *out)
@@ -476,8 +509,11 @@ static enum net_verdict hand_out(struct net_conn *c, struct buf *buf, struct sli
 	n->stats.requests++;
 	enum net_verdict v = n->fn(n->ctx, r);
 	if (v != NET_TAKEN) {
-		if (!c->dead)
+		if (!c->dead) {
 			c->inflight--;
+			uncount(c, r);
+		}
+		n->stats.requests -= v == NET_LATER;
 		request_free(r);
 	}
 	return v;
@@ -520,6 +556,8 @@ static size_t parse_frames(struct net_conn *c, struct buf *buf, size_t start, si
 			c->held = true;
 			break;
 		}
+		if (v == NET_LATER)
+			break;
 		if (v == NET_MOVE) {
 			/* Only a fresh connection: answers on their way would be given on a loop that it left. Followers ask first of all. */
 			if (!may_move || c->inflight > 0 || c->conn->queued > 0) {
@@ -601,7 +639,7 @@ static void conn_parse(struct net_conn *c)
 				c->rx_start = start;
 				buf_unref(buf); /* so that keep_rest sees whether anybody else holds it */
 				struct buf *rx = c->rx;
-				if (!c->held && !keep_rest(c, rx, start, end)) {
+				if (!c->held && !c->waits_for && !keep_rest(c, rx, start, end)) {
 					c->parsing = false;
 					starve(c);
 					return;

@@ -46,12 +46,15 @@ struct net_request {
 	/* net's */
 	struct list link;
 	struct chain out;
+	uint8_t kind; /* given to net_may_start; 0 = none */
 	bool answered, silent, close_after;
 };
+#define NET_KINDS 8 /* requests of a connection are told apart by a kind from 1 to 7; 0 is not counted */
 
 enum net_verdict {
 	NET_TAKEN, /* will be answered by one of the net_answer calls (maybe it was already) */
 	NET_CLOSE, /* close the connection without an answer; the request is freed by net */
+	NET_LATER, /* net_may_start said no; the frame is handed out again when its time has come, nothing behind it is before */
 	NET_MOVE,  /* serve this connection, this request first, on the loop net_request_set_target named */
 };
 /* Runs for every frame. */
@@ -72,6 +75,9 @@ void net_answer(struct net_request *r, struct chain *out);  /* moves the pieces:
 void net_answer_none(struct net_request *r);                /* acks=0: nothing is sent */
 void net_answer_close(struct net_request *r);               /* answers before it are sent, then the connection closes; later requests are dropped */
 
+/* Order of effects within a connection. Says of what kind the request is, and which kinds (bits 1 << kind) must not be under way before it: true if
+ * none is, and the request counts until it is answered (or refused by NET_CLOSE); false: return NET_LATER. Once per request, before its work begins. */
+MUST_CHECK bool net_may_start(struct net_request *r, uint8_t kind, uint32_t not_beside);
 void net_request_set_target(struct net_request *r, uint32_t loop_idx); /* with NET_MOVE */
 const char *net_request_peer(const struct net_request *r);  /* numeric address; "" when gone */
 /* Stops handing out further frames of this connection until released: order across asynchronous checks (protocol.md I3). */

@@ -278,7 +278,7 @@ def cut_short(t):
 
 
 def pipelined(t):
-    """500 mixed requests in one go, in odd pieces: answers in order, each the right one; those with acks=0 have none."""
+    """500 mixed requests in one go, in odd pieces: answers in order, each the right one; those with acks=0 have none; each sees what was produced before it."""
     kinds = [
         lambda i: (wire.METADATA, 1, wire.metadata([t.topic])),
         lambda i: (wire.PRODUCE, 3, wire.produce(t.topic, 0, wire.batch([b"pipe %d" % i]))),
@@ -306,6 +306,9 @@ def pipelined(t):
         if kind in (1, 5, 8):
             err = wire.produce_error(body)
             check(err == {1: 0, 5: 3, 8: 2}[kind], "request %d: error %d", i, err)
+        if kind == 3:
+            got, before = wire.offset_of(body), sum(k % len(kinds) in (1, 6) for k in range(i))
+            check(got == (0, start + before), "request %d sees the end at %d, %d records were produced before it", i, got[1] - start, before)
     taken = sum(i % len(kinds) in (1, 6) for i in range(500))
     check(t.end_offset() == start + taken, "%d records were taken, %d sent", t.end_offset() - start, taken)
     w.close()

@@ -228,7 +228,7 @@ static void frame_add(struct str *s, const void *body, size_t len)
 
 /* ---- the handler under test's user: answers frames by what their first byte says ---- */
 
-enum { ECHO = 'e', KEEP = 'k', CLOSE = 'c', MOVE = 'm', HOLD = 'h' };
+enum { ECHO = 'e', KEEP = 'k', CLOSE = 'c', MOVE = 'm', HOLD = 'h', ORDERED = 'o' /* kind, bits of kinds not beside it: kept */ };
 
 #define KEPT_MAX 4096
 static struct net_request *kept[KEPT_MAX];
@@ -262,12 +262,15 @@ static enum net_verdict on_request(void *ctx, struct net_request *r)
 		net_request_set_target(r, 1);
 		return NET_MOVE;
 	}
+	if (what == ORDERED && !net_may_start(r, r->frame.ptr[1], r->frame.ptr[2]))
+		return NET_LATER;
 	handed_out++;
 	seen_on_loop[n - nets]++;
 	str_add_bytes(&seen, r->frame.ptr, r->frame.len);
 	switch (what) {
 	case KEEP:
 	case HOLD:
+	case ORDERED:
 		r->on_gone = on_gone;
 		CU_ASSERT_FATAL(kept_count < KEPT_MAX);
 		kept[kept_count++] = r;
@@ -793,6 +796,125 @@ static void test_hold_and_release(void)
 	teardown();
 }
 
+/* Kinds as the API's: 1 may run beside 1 and 2, 2 only beside 2, 3 waits for 1 and nobody waits for it. */
+#define FRAME_1 "o\1\0"
+#define FRAME_2 "o\2\2"
+#define FRAME_3 "o\3\2"
+
+static void test_order_of_kinds(void)
+{
+	struct net_config cfg = usual();
+	setup(&cfg);
+	struct fake_conn *f = fake_connect(0);
+	frame_add(&f->in, FRAME_1, 3);
+	frame_add(&f->in, FRAME_1, 3);
+	frame_add(&f->in, FRAME_2, 3);
+	frame_add(&f->in, "e", 1);
+	frame_add(&f->in, FRAME_1, 3);
+	pump_all();
+	CU_ASSERT_EQUAL(handed_out, 2); /* what is behind the one that waits waits, too */
+	echo(take(1));
+	pump_all();
+	CU_ASSERT_EQUAL(handed_out, 2);
+	echo(take(0));
+	pump_all();
+	CU_ASSERT_EQUAL(handed_out, 5);
+	echo(take(3));
+	echo(take(2));
+	CU_ASSERT(got(f, &f->in));
+	CU_ASSERT_EQUAL(net_loop_stats(nets[0])->requests, 5);
+	teardown();
+}
+
+/* What is waited for ends when it is answered, not when its answer leaves: one in front of it may take longer. No answer is an answer. */
+static void test_order_behind_a_slow_one(void)
+{
+	struct net_config cfg = usual();
+	struct str want;
+	setup(&cfg);
+	str_init(&want);
+	struct fake_conn *f = fake_connect(0);
+	frame_add(&f->in, FRAME_3, 3);
+	frame_add(&f->in, FRAME_1, 3);
+	frame_add(&f->in, FRAME_2, 3);
+	frame_add(&want, FRAME_3, 3);
+	frame_add(&want, FRAME_2, 3);
+	pump_all();
+	CU_ASSERT_EQUAL(handed_out, 2);
+	net_answer_none(take(1));
+	pump_all();
+	CU_ASSERT_EQUAL_FATAL(handed_out, 3);
+	CU_ASSERT_EQUAL(f->out.len, 0);
+	echo(take(2));
+	CU_ASSERT_EQUAL(f->out.len, 0);
+	echo(take(0));
+	CU_ASSERT(got(f, &want));
+	str_fini(&want);
+	teardown();
+}
+
+/* A connection that ends, by us or by the peer, drops what waits; one that waits is not read any further. */
+static void test_order_and_ends(void)
+{
+	static uint8_t lot[1 << 20];
+	struct net_config cfg = usual();
+	setup(&cfg);
+	struct fake_conn *f[2];
+	for (int i = 0; i < 2; i++) {
+		f[i] = fake_connect(0);
+		frame_add(&f[i]->in, FRAME_1, 3);
+		frame_add(&f[i]->in, FRAME_2, 3);
+		for (int k = 0; k < 8; k++)
+			frame_add(&f[i]->in, lot, sizeof(lot));
+	}
+	pump_all();
+	CU_ASSERT_EQUAL(handed_out, 2);
+	CU_ASSERT(f[0]->in_pos < 1 << 20);
+	CU_ASSERT(net_loop_stats(nets[0])->receive_bytes < 1 << 20);
+	net_answer_close(take(0));
+	fake_peer_closes(f[1]);
+	net_answer_none(take(1));
+	pump_all();
+	CU_ASSERT_EQUAL(handed_out, 2);
+	CU_ASSERT(f[0]->closed && f[1]->closed);
+	teardown();
+}
+
+/* Any mixture, any order of answers, any pieces: never beside what they exclude, all served, answers in order. */
+static void test_order_any(void)
+{
+	static const uint8_t not_beside[5] = {0, 1 << 4, 1 << 1 | 1 << 4, 1 << 1 | 1 << 4, 1 << 1 | 1 << 2 | 1 << 4};
+	for (unsigned seed = 1; seed <= 60; seed++) {
+		struct net_config cfg = usual();
+		setup(&cfg);
+		srand(seed);
+		struct fake_conn *f = fake_connect(0);
+		for (int i = 0; i < 300; i++) {
+			uint8_t body[600] = {ORDERED};
+			body[1] = (uint8_t)(rand() % (seed % 3 ? 5 : 3));
+			body[2] = not_beside[body[1]];
+			frame_add(&f->in, body, 3 + (size_t)(rand() % 500));
+		}
+		f->piece = seed % 4 ? (size_t)(1 + rand() % 3000) : 0;
+		int checked = 0;
+		for (int answered = 0; answered < 300; answered++) {
+			pump_all();
+			for (; checked < kept_count; checked++)
+				for (int i = 0; i < checked; i++)
+					CU_ASSERT_FALSE(kept[i] && kept[checked]->frame.ptr[2] & 1u << kept[i]->frame.ptr[1]);
+			int open[KEPT_MAX], n = 0;
+			for (int i = 0; i < kept_count; i++)
+				if (kept[i])
+					open[n++] = i;
+			CU_ASSERT_FATAL(n > 0);
+			echo(take(open[rand() % n]));
+		}
+		CU_ASSERT_EQUAL(handed_out, 300);
+		CU_ASSERT(got(f, &f->in));
+		teardown();
+	}
+}
+
 /* A connection that moves is served there from the request on that moved it, in order, with its word. */
 static void test_move(void)
 {
@@ -886,5 +1008,6 @@ UNIT_MAIN("net", {"split_at_every_byte", test_split_at_every_byte}, {"byte_by_by
 	{"bytes_stay", test_bytes_stay}, {"memory_budget", test_memory_budget}, {"answer_none_keeps_order", test_answer_none_keeps_order},
 	{"close_after_earlier_answers", test_close_after_earlier_answers}, {"close_at_once", test_close_at_once},
 	{"answer_close", test_answer_close}, {"peer_gone", test_peer_gone}, {"hold_and_release", test_hold_and_release}, {"move", test_move},
-	{"no_move_in_flight", test_no_move_in_flight},
+	{"no_move_in_flight", test_no_move_in_flight}, {"order_of_kinds", test_order_of_kinds},
+	{"order_behind_a_slow_one", test_order_behind_a_slow_one}, {"order_and_ends", test_order_and_ends}, {"order_any", test_order_any},
 	{"idle", test_idle}, {"too_many_connections", test_too_many_connections})
