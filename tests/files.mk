@@ -39,12 +39,17 @@ TESTS += tests/unit/test_env_os
 EXTRA_DIST += tests/tools/zk-start
 
 # common/env/sim; and the seam itself
-check_PROGRAMS += tests/unit/test_env_sim tests/unit/test_zk_sim
-tests_unit_test_env_sim_SOURCES = tests/unit/test_env_sim.c $(UNIT_SOURCES)
+SIM_BODY_SOURCES = tests/unit/sim_body.c tests/unit/sim_body.h $(UNIT_SOURCES)
+check_PROGRAMS += tests/unit/test_disk_sim tests/unit/test_env_sim tests/unit/test_net_sim tests/unit/test_zk_sim
+tests_unit_test_disk_sim_SOURCES = tests/unit/test_disk_sim.c $(SIM_BODY_SOURCES)
+tests_unit_test_disk_sim_LDADD = libkenvsim.a libkenv.a libkbase.a $(CRYPTO_LIBS) $(CUNIT_LIBS)
+tests_unit_test_env_sim_SOURCES = tests/unit/test_env_sim.c $(SIM_BODY_SOURCES)
 tests_unit_test_env_sim_LDADD = libkenvsim.a libkenv.a libkbase.a $(CRYPTO_LIBS) $(CUNIT_LIBS)
+tests_unit_test_net_sim_SOURCES = tests/unit/test_net_sim.c $(SIM_BODY_SOURCES)
+tests_unit_test_net_sim_LDADD = libkenvsim.a libkenv.a libkbase.a $(CRYPTO_LIBS) $(CUNIT_LIBS)
 tests_unit_test_zk_sim_SOURCES = tests/unit/test_zk_sim.c tests/unit/zk_script.c tests/unit/zk_script.h $(UNIT_SOURCES)
 tests_unit_test_zk_sim_LDADD = libkenvsim.a libkenv.a libkbase.a $(CRYPTO_LIBS) $(CUNIT_LIBS)
-TESTS += tests/unit/test_env_sim tests/unit/test_zk_sim
+TESTS += tests/unit/test_disk_sim tests/unit/test_env_sim tests/unit/test_net_sim tests/unit/test_zk_sim
 # The same script on a real ZooKeeper: as test_zk_os, part of check-cluster.
 check_PROGRAMS += tests/unit/test_zk_script_os
 tests_unit_test_zk_script_os_SOURCES = tests/unit/test_zk_script_os.c tests/unit/zk_script.c tests/unit/zk_script.h $(UNIT_SOURCES)
@@ -156,6 +161,6 @@ tests_unit_test_plan_SOURCES = tests/unit/test_plan.c $(UNIT_SOURCES)
 tests_unit_test_plan_LDADD = $(CONTROLLER_LIBS) libkwire.a libkbase.a $(CUNIT_LIBS)
 tests_unit_test_elect_SOURCES = tests/unit/test_elect.c $(UNIT_SOURCES)
 tests_unit_test_elect_LDADD = $(CONTROLLER_TEST_LIBS)
-tests_unit_test_controller_SOURCES = tests/unit/test_controller.c $(UNIT_SOURCES)
+tests_unit_test_controller_SOURCES = tests/unit/test_controller.c tests/unit/fake_cluster.c tests/unit/fake_cluster.h $(UNIT_SOURCES)
 tests_unit_test_controller_LDADD = $(CONTROLLER_TEST_LIBS)
 TESTS += $(CONTROLLER_TESTS)
