@@ -309,6 +309,8 @@ struct controller *controller_new(struct env *env, struct loop *control, const s
 	struct state_host sh;
 	push_state_host(&c->push, &sh);
 	state_init(&c->state, control, &c->elect, &sh, c->cfg.delete_topic_enable);
+	if (cfg->topic_watch_bytes)
+		c->state.watch_bytes_max = cfg->topic_watch_bytes;
 	struct elect_config ec = {.id = c->cfg.id, .host = c->cfg.advertised_host, .port = c->cfg.advertised_port, .incarnation = incarnation, .version = KLAMM_VERSION,
 				  .zookeeper_connect = c->cfg.zookeeper_connect, .session_timeout_ms = c->cfg.zookeeper_session_timeout_ms, .silence_ms = c->cfg.link_silence_ms};
 	struct elect_host eh = {.ctx = c, .reign_begin = on_reign_begin, .reign_end = on_reign_end, .brokers_say = on_brokers_say, .phase_changed = on_phase};

@@ -3,7 +3,9 @@
 #include "common/base/check.h"
 #include "common/base/mem.h"
 
-/* ---- CreateTopics, DeleteTopics, ListPartitionReassignments ---- */
+/* ---- CreateTopics, DeleteTopics, CreatePartitions, ListPartitionReassignments ---- */
+
+#define NO_ANSWER "no controller answered; the request may have been carried out: look before sending it again"
 
 static int16_t retriable(int16_t error)
 {
@@ -25,7 +27,7 @@ static void create_done(struct api_call *c, int16_t error, const uint8_t *body, 
 		kp_create_topics_response_topics_init(&resp.topics[i]);
 		resp.topics[i].name = q->topics[i].name;
 		resp.topics[i].error_code = retriable(error);
-		resp.topics[i].error_message = slice_str("no controller answered; the request may have been carried out: look before sending it again");
+		resp.topics[i].error_message = slice_str(NO_ANSWER);
 	}
 	api_reply(c, &resp);
 }
@@ -61,6 +63,31 @@ static void delete_done(struct api_call *c, int16_t error, const uint8_t *body, 
 void api_do_delete_topics(struct api_call *c)
 {
 	api_forward_call(c, delete_done);
+}
+
+static void create_partitions_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)
+{
+	if (!error) {
+		api_reply_body(c, body, len);
+		return;
+	}
+	const struct kp_create_partitions_request *q = c->request;
+	struct kp_create_partitions_response resp;
+	kp_create_partitions_response_init(&resp);
+	resp.results = ARENA_ARRAY(&c->r->arena, struct kp_create_partitions_response_results, (size_t)q->topics_count + 1);
+	resp.results_count = q->topics_count;
+	for (int32_t i = 0; i < q->topics_count; i++) {
+		kp_create_partitions_response_results_init(&resp.results[i]);
+		resp.results[i].name = q->topics[i].name;
+		resp.results[i].error_code = retriable(error);
+		resp.results[i].error_message = slice_str(NO_ANSWER);
+	}
+	api_reply(c, &resp);
+}
+
+void api_do_create_partitions(struct api_call *c)
+{
+	api_forward_call(c, create_partitions_done);
 }
 
 static void reassignments_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)

@@ -77,6 +77,7 @@ void api_do_offset_for_leader_epoch(struct api_call *c);
 void api_do_init_producer_id(struct api_call *c);
 void api_do_create_topics(struct api_call *c);
 void api_do_delete_topics(struct api_call *c);
+void api_do_create_partitions(struct api_call *c);
 void api_do_describe_configs(struct api_call *c);
 void api_do_describe_cluster(struct api_call *c);
 void api_do_list_partition_reassignments(struct api_call *c);

@@ -85,6 +85,8 @@ struct plan_topic {
 	struct plan_configs config;
 	bool has_config_node, partitions_node, admin_node;
 	bool deleting, vanished, published, config_changed, loading;
+	bool node_busy;    /* /brokers/topics/T is being written */
+	bool node_again;   /* somebody else may have written it meanwhile */
 	int32_t in_flight; /* writes of its partitions */
 	int32_t creating;  /* of these: first states */
 	struct list change;

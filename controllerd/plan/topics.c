@@ -9,7 +9,7 @@
 #include "common/wire/kerr.h"
 #include "controllerd/plan/assign.h"
 
-enum { NAME_MAX_BYTES = 249, PARTITIONS_MAX = 100000, REPLICAS_MAX = 1000 };
+enum { NAME_MAX_BYTES = 249, REPLICAS_MAX = 1000 };
 
 static bool name_byte(uint8_t c)
 {
@@ -133,8 +133,8 @@ static int16_t place(const struct plan_image *im, struct plan_new_topic *t, stru
 		str_printf(problem, "Replication factor must be larger than 0.");
 		return KERR_INVALID_REPLICATION_FACTOR;
 	}
-	if (partitions > PARTITIONS_MAX) {
-		str_printf(problem, "Number of partitions %d is above the limit of %d", partitions, PARTITIONS_MAX);
+	if (partitions > PLAN_NEW_PARTITIONS_MAX) {
+		str_printf(problem, "Number of partitions %d is above the limit of %d", partitions, PLAN_NEW_PARTITIONS_MAX);
 		return KERR_INVALID_PARTITIONS;
 	}
 	size_t brokers_cap = HASH_COUNT(im->brokers);

@@ -8,6 +8,8 @@
 #include "common/base/str.h"
 #include "controllerd/plan/image.h"
 
+#define PLAN_NEW_PARTITIONS_MAX 100000 /* what a request may ask for; data written by hand: PLAN_PARTITION_MAX */
+
 struct plan_new_partition {
 	int32_t idx;
 	struct plan_ids replicas;

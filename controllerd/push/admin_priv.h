@@ -44,3 +44,6 @@ struct slice admin_text(struct push_pending *q, const struct str *s); /* a copy 
 
 /* ---- admin_topics.c ---- */
 extern const struct admin_call admin_create_topics, admin_delete_topics, admin_list_partition_reassignments;
+
+/* ---- admin_partitions.c ---- */
+extern const struct admin_call admin_create_partitions;

@@ -4,7 +4,7 @@
 #include "common/base/check.h"
 #include "common/base/mem.h"
 
-enum call_kind { CALL_GET, CALL_CHILDREN, CALL_CREATE, CALL_MULTI };
+enum call_kind { CALL_GET, CALL_EXISTS, CALL_CHILDREN, CALL_CREATE, CALL_MULTI };
 struct call {
 	struct list link;
 	struct calls *calls;
@@ -13,6 +13,7 @@ struct call {
 	void *arg;
 	union {
 		calls_data_fn *data;
+		calls_stat_fn *stat;
 		calls_names_fn *names;
 		calls_create_fn *create;
 		calls_multi_fn *multi;
@@ -53,6 +54,7 @@ static void call_cancel(struct call *q)
 	void *ctx = q->calls->ctx;
 	switch (q->kind) {
 	case CALL_GET: q->fn.data(ctx, q->arg, ERR_CANCELLED, (struct slice){NULL, 0}, NULL); break;
+	case CALL_EXISTS: q->fn.stat(ctx, q->arg, ERR_CANCELLED, NULL); break;
 	case CALL_CHILDREN: q->fn.names(ctx, q->arg, ERR_CANCELLED, NULL); break;
 	case CALL_CREATE: q->fn.create(ctx, q->arg, ERR_CANCELLED, NULL); break;
 	case CALL_MULTI: q->fn.multi(ctx, q->arg, ERR_CANCELLED, NULL, 0); break;
@@ -103,6 +105,21 @@ static void on_data(void *p, int err, struct slice data, const struct zk_stat *s
 		fn(ctx, arg, err, data, st);
 }
 
+static void on_stat(void *p, int err, const struct zk_stat *st)
+{
+	struct call *q = p;
+	if (again(q, err)) {
+		zk_exists(q->calls->zk, q->path, on_stat, q);
+		return;
+	}
+	bool lost = q->lost;
+	calls_stat_fn *fn = q->fn.stat;
+	void *ctx = q->calls->ctx, *arg = q->arg;
+	call_free(q);
+	if (!lost)
+		fn(ctx, arg, err, st);
+}
+
 static void on_names(void *p, int err, const struct zk_names *names, const struct zk_stat *st)
 {
 	struct call *q = p;
@@ -145,6 +162,13 @@ void calls_get(struct calls *c, const char *path, calls_data_fn *fn, void *arg)
 	struct call *q = call_new(c, CALL_GET, path, arg);
 	q->fn.data = fn;
 	zk_get(c->zk, path, on_data, q);
+}
+
+void calls_exists(struct calls *c, const char *path, calls_stat_fn *fn, void *arg)
+{
+	struct call *q = call_new(c, CALL_EXISTS, path, arg);
+	q->fn.stat = fn;
+	zk_exists(c->zk, path, on_stat, q);
 }
 
 void calls_children(struct calls *c, const char *path, calls_names_fn *fn, void *arg)

@@ -20,6 +20,7 @@ struct calls {
 	int64_t count;
 };
 typedef void calls_data_fn(void *ctx, void *arg, int err, struct slice data, const struct zk_stat *st);
+typedef void calls_stat_fn(void *ctx, void *arg, int err, const struct zk_stat *st);
 typedef void calls_names_fn(void *ctx, void *arg, int err, const struct zk_names *names);
 typedef void calls_multi_fn(void *ctx, void *arg, int err, const struct zk_op_result *results, size_t count);
 typedef void calls_create_fn(void *ctx, void *arg, int err, const struct zk_stat *st);
@@ -30,6 +31,7 @@ void calls_cancel(struct calls *c);
 void calls_fini(struct calls *c);
 
 void calls_get(struct calls *c, const char *path, calls_data_fn *fn, void *arg);
+void calls_exists(struct calls *c, const char *path, calls_stat_fn *fn, void *arg);
 void calls_children(struct calls *c, const char *path, calls_names_fn *fn, void *arg);
 /* Not repeated by themselves: ERR_UNKNOWN is told. */
 void calls_create(struct calls *c, const char *path, struct slice data, int flags, calls_create_fn *fn, void *arg);

@@ -2,7 +2,8 @@
  *
  * The first load is one pipelined read of everything: lists, then nodes, then partition states; it is over when nothing is outstanding.
  * The election multi of the same session came before, so every earlier controller's write is seen (C2).
- * Watched afterwards: children of /brokers/ids, /brokers/topics, /admin/delete_topics, /config/changes. A look again means: read again.
+ * Watched afterwards: children of /brokers/ids, /brokers/topics, /admin/delete_topics, /config/changes; topic nodes (growth.c). A look
+ * again means: read again.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -299,6 +300,7 @@ static void topic_ready(struct state *s, struct topic_read *tr)
 			if (t->partitions[i].replicas.n)
 				state_touch(s, &t->partitions[i]);
 		state_publish_topic(s, t, true);
+		growth_settled(s, t);
 		LOG_AT(s->env->log, tr->first ? LOG_DEBUG : LOG_INFO, "state", "topic.read", "topic=%s partitions=%d", LOGQ(t->name), t->partition_count);
 	}
 	read_done(s, tr->first);
@@ -451,6 +453,7 @@ static void read_topic(struct state *s, const char *name, bool first)
 	*tr = (struct topic_read){mem_strdup(name), first, 2};
 	plan_configs_put(&s->reading, name, "");
 	reading(s, first);
+	growth_watch(s, name, false);
 	calls_get(&s->calls, zkp_topic(&a, name), on_topic, tr);
 	calls_get(&s->calls, zkp_config_topic(&a, name), on_first_config, tr);
 	arena_fini(&a);
@@ -532,6 +535,12 @@ static void read_topics(struct state *s, bool first)
 }
 
 void load_topics(struct state *s) { read_topics(s, false); }
+
+void load_topic_replaced(struct state *s, struct plan_topic *t)
+{
+	vanish(s, t);
+	read_topics(s, false);
+}
 
 /* ---- /admin/delete_topics ---- */
 

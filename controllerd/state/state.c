@@ -485,6 +485,7 @@ void state_init(struct state *s, struct loop *l, struct elect *el, const struct 
 	deferred_init(&s->work_soon, do_work, s);
 	timer_init(&s->work_timer, l, work_later, s);
 	timer_init(&s->later_timer, l, on_later, s);
+	growth_init(s);
 }
 
 void state_begin(struct state *s, struct zk *zk, int32_t epoch, int32_t epoch_version, bool lineage_ok)
@@ -523,6 +524,7 @@ void state_end(struct state *s)
 	writer_stop(&s->wr);
 	calls_cancel(&s->calls);
 	pids_end(s);
+	growth_end(s);
 	while (!list_empty(&s->deleted))
 		deleted_free(LIST_ENTRY(s->deleted.next, struct state_deleted, link));
 	for (size_t i = 0; i < s->removed_count; i++)

@@ -5,7 +5,7 @@
  * state should be and writes it; one write is in flight per node, and events meanwhile cause another look (C3).
  * Nothing reaches the lists of what is to be published before ZooKeeper has acknowledged it (C1).
  * Files: state.c (looks, partition writes), load.c (reading, watching), life.c (brokers: admission, death), topics.c (creation and
- * deletion), pids.c (producer id blocks).
+ * deletion), growth.c (more partitions, by request or by hand), pids.c (producer id blocks).
  * Thread: the control loop. Failure: the end of the reign (state_end) drops all of it.
  */
 #pragma once
@@ -15,6 +15,7 @@
 #include "common/env/loop.h"
 #include "controllerd/elect/elect.h"
 #include "controllerd/plan/elect.h"
+#include "controllerd/plan/grow.h"
 #include "controllerd/plan/image.h"
 #include "controllerd/plan/topics.h"
 #include "controllerd/state/calls.h"
@@ -66,6 +67,8 @@ struct state_pids_waiter {
 	int32_t broker;
 };
 
+#define STATE_WATCH_BYTES_MAX ((size_t)400 << 10) /* of paths that are watched (H4) */
+
 struct state {
 	struct env *env;
 	struct loop *loop;
@@ -93,6 +96,12 @@ struct state {
 	struct plan_configs reading;  /* names whose nodes are being read */
 	bool topics_reading, topics_again, admin_after;
 	int64_t config_seq;     /* last notification seen; -1 none */
+	/* topic nodes, growth.c */
+	struct topic_watch *watches; /* by name */
+	struct list sweep;      /* of these: the ones to be looked at in turn */
+	struct timer sweep_timer;
+	size_t watch_bytes, watch_bytes_max;
+	int32_t sweep_left;     /* replies to come */
 	/* producer ids */
 	struct list pids;
 	bool pids_busy;
@@ -125,6 +134,7 @@ void load_begin(struct state *s);
 void load_brokers(struct state *s);
 void load_topics(struct state *s);
 void load_topic_config(struct state *s, const char *topic);
+void load_topic_replaced(struct state *s, struct plan_topic *t); /* its node is another one than it was */
 
 /* ---- life.c ---- */
 struct state_hello {
@@ -153,6 +163,21 @@ void state_deletion_done(struct state *s, int32_t broker, const struct uuid *id,
 void state_deleted_add(struct state *s, const struct uuid *id, const char *name, const struct plan_ids *brokers, const int32_t *left);
 void state_admin_node_delete(struct state *s, const char *name);
 void state_give_id(struct state *s, struct plan_topic *t); /* a topic node that tools wrote has none */
+
+/* Content of /brokers/topics/T, with `count` more partitions from number `first` on. */
+void topic_node_json(struct str *out, const struct plan_topic *t, int32_t first, const struct plan_ids *more, int32_t count);
+
+/* ---- growth.c ---- */
+/* The validated partitions join the topic; fn(0) once its node is written. ERR_AGAIN: the node was not what we took it for and has been
+ * read again, decide anew. ERR_LIMIT: too large for ZooKeeper; ERR_NOENT: the topic is gone; ERR_STALE: so is the reign.
+ * Not while state_topic_busy. */
+void state_grow_topic(struct state *s, struct plan_topic *t, const struct plan_growth *g, state_created_fn *fn, void *ctx, void *arg);
+bool state_topic_busy(const struct plan_topic *t); /* its node is being read or written */
+void growth_init(struct state *s);
+void growth_watch(struct state *s, const char *topic, bool made); /* before its node is read, or once we have made it */
+void growth_unwatch(struct state *s, const char *topic); /* before the node is deleted */
+void growth_settled(struct state *s, struct plan_topic *t); /* it is not busy any more */
+void growth_end(struct state *s);
 
 /* ---- pids.c ---- */
 void state_producer_ids(struct state *s, int32_t broker, void (*fn)(void *ctx, void *arg, int16_t error, int64_t first, int32_t count), void *ctx, void *arg);

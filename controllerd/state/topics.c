@@ -44,9 +44,9 @@ static void creation_end(struct creation *c, int err)
 	mem_free(c);
 }
 
-static void topic_json(struct str *out, const struct plan_topic *t)
+void topic_node_json(struct str *out, const struct plan_topic *t, int32_t first, const struct plan_ids *more, int32_t count)
 {
-	struct zkd_partition *zp = mem_zalloc(sizeof(*zp) * (size_t)(t->partition_count + 1));
+	struct zkd_partition *zp = mem_zalloc(sizeof(*zp) * (size_t)(t->partition_count + count + 1));
 	struct zkd_topic z = {.version = 3, .has_topic_id = true, .topic_id = t->id, .partitions = zp};
 	for (int32_t i = 0; i < t->partition_count; i++) {
 		const struct plan_partition *p = &t->partitions[i];
@@ -57,6 +57,8 @@ static void topic_json(struct str *out, const struct plan_topic *t)
 								  .adding = {p->adding.v, (size_t)p->adding.n},
 								  .removing = {p->removing.v, (size_t)p->removing.n}};
 	}
+	for (int32_t i = 0; i < count; i++)
+		zp[z.partition_count++] = (struct zkd_partition){.partition = first + i, .replicas = {more[i].v, (size_t)more[i].n}};
 	zkd_topic_encode(out, &z);
 	mem_free(zp);
 }
@@ -79,6 +81,7 @@ static void creation_take(struct state *s, struct creation *c, int64_t czxid)
 		p->min_isr = plan_effective_min_isr(s->im, p);
 		state_touch(s, p);
 	}
+	growth_watch(s, t->name, true);
 	state_publish_topic(s, t, true);
 	LOG_AT(s->env->log, LOG_INFO, "state", "topic.created", "topic=%s partitions=%d replicas=%d", LOGQ(t->name), t->partition_count, t->partitions[0].replicas.n);
 }
@@ -135,7 +138,7 @@ static void creation_send(struct creation *c)
 	struct arena a;
 	struct str topic = {0}, config = {0};
 	arena_init(&a, 0);
-	topic_json(&topic, c->made);
+	topic_node_json(&topic, c->made, 0, NULL, 0);
 	struct zkd_config_entry *e = ARENA_ARRAY(&a, struct zkd_config_entry, (size_t)c->made->config.n + 1);
 	for (int32_t i = 0; i < c->made->config.n; i++)
 		e[i] = (struct zkd_config_entry){c->made->config.v[i].key, c->made->config.v[i].value};
@@ -198,6 +201,7 @@ static void on_id_written(void *ctx, void *arg, int err, size_t failed, const st
 		for (int32_t i = 0; i < t->partition_count; i++)
 			if (t->partitions[i].replicas.n)
 				state_touch(s, &t->partitions[i]);
+		growth_settled(s, t);
 	} else if (t) { /* changed under us: forget it, the next look at /brokers/topics reads it again */
 		plan_topic_remove(s->im, t);
 		load_topics(s);
@@ -217,7 +221,7 @@ void state_give_id(struct state *s, struct plan_topic *t)
 	t->loading = true; /* no looks before it has its identity */
 	struct uuid none = t->id;
 	t->id = iw->id;
-	topic_json(&json, t);
+	topic_node_json(&json, t, 0, NULL, 0);
 	t->id = none;
 	struct write *w = write_new(WRITE_BULK, on_id_written, s, iw);
 	write_set(w, zkp_topic(&a, t->name), slice_make(json.ptr, json.len), t->version);
@@ -351,6 +355,7 @@ static void deletion_finished(struct state *s, struct plan_topic *t)
 	mem_free(t->deletion);
 	t->deletion = NULL;
 	struct state_deleted *d = LIST_ENTRY(s->deleted.prev, struct state_deleted, link);
+	growth_unwatch(s, t->name);
 	plan_topic_remove(s->im, t);
 	deleted_settle(s, d);
 	s->host.changed(s->host.ctx);
@@ -435,6 +440,7 @@ static void delete_last(struct state *s, struct plan_topic *t)
 		delete_partition(&a, w, &t->partitions[i]);
 	if (t->partitions_node)
 		write_delete(w, zkp_partitions(&a, t->name), -1);
+	growth_unwatch(s, t->name);
 	write_delete(w, zkp_topic(&a, t->name), -1);
 	if (t->has_config_node)
 		write_delete(w, zkp_config_topic(&a, t->name), -1);

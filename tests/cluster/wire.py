@@ -134,3 +134,31 @@ def offset_of(answer):
     at = 4 + 2 + n + 4 + 4
     err, _, offset = struct.unpack(">hqq", answer[at:at + 18])
     return err, offset
+
+
+class Reader:
+    """Walks over an answer of a version that is not flexible."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, fmt):
+        size = struct.calcsize(">" + fmt)
+        out = struct.unpack(">" + fmt, self.data[self.at:self.at + size])
+        self.at += size
+        return out if len(out) > 1 else out[0]
+
+    def string(self):
+        n = self.take("h")
+        if n < 0:
+            return None
+        self.at += n
+        return self.data[self.at - n:self.at].decode()
+
+    def array(self, one):
+        n = self.take("i")
+        return None if n < 0 else [one(self) for _ in range(n)]
+
+    def end(self):
+        if self.at != len(self.data):
+            raise AssertionError("%d bytes of %d were read" % (self.at, len(self.data)))

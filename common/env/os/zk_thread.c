@@ -395,8 +395,13 @@ static void on_watch(zhandle_t *zh, int type, int state, const char *path, void 
 	if (type == ZOO_CHILD_EVENT || type == ZOO_DELETED_EVENT || type == ZOO_NOTWATCHING_EVENT)
 		w->children_armed = false;
 	w->missing = false;
-	if (!w->active)
+	if (!w->active) {
+		if (w->kind == ZK_OBSERVE_NODE && !w->node_armed && !w->node_asked) { /* the library has let go of it */
+			HASH_DEL(w->s->watches, w);
+			mem_free(w);
+		}
 		return;
+	}
 	arm(w);
 	note_look(w->s, w);
 }
@@ -477,7 +482,7 @@ static void observe(struct zk_sess *s, const struct zk_cmd *c)
 	mem_free(key);
 	if (!w)
 		return;
-	/* The record stays when it is not wanted any more: the library may still call it. */
+	/* The record stays when it is not wanted any more, until it fires: the library may still call it. */
 	w->active = c->kind == ZKC_OBSERVE;
 	arm(w);
 }

@@ -1,0 +1,171 @@
+/* test_controller_admin.c: everyday admin requests, and what hands write into ZooKeeper, on whole controllers in the simulated world (fake_cluster.h). */
+#include <string.h>
+
+#include "common/wire/kerr.h"
+#include "common/zk/zkdata.h"
+#include "proto/kafka/kp.h"
+#include "tests/unit/fake_cluster.h"
+#include "tests/unit/unit.h"
+
+static int16_t grow_topic(struct fake_world *w, const char *topic, int32_t count, bool validate_only, int32_t timeout_ms, const char *problem)
+{
+	static uint64_t number = 5000;
+	struct fake *f = fake_broker(w, 1);
+	struct kp_create_partitions_request r;
+	struct kp_create_partitions_request_topics t;
+	struct kp_create_partitions_response out;
+	kp_create_partitions_request_init(&r);
+	kp_create_partitions_request_topics_init(&t);
+	t.name = slice_str(topic);
+	t.count = count;
+	t.assignments_count = -1;
+	r.topics = &t;
+	r.topics_count = 1;
+	r.timeout_ms = timeout_ms;
+	r.validate_only = validate_only;
+	fake_ask(w, 1, KP_API_CREATE_PARTITIONS, 3, &r, ++number);
+	for (int i = 0; i < 800 && f->reply_number != number; i++)
+		fake_run_ms(w, 10);
+	struct slice in = slice_make(f->reply, (size_t)f->reply_len);
+	struct arena a;
+	arena_init(&a, 0);
+	int16_t code = -99;
+	if (f->reply_number == number && !f->reply_error && wire_decode(&kp_create_partitions_response_desc, 3, &in, &a, &out) == 0 && out.results_count == 1) {
+		code = out.results[0].error_code;
+		if (problem)
+			CU_ASSERT(slice_eq_str(out.results[0].error_message, problem));
+	}
+	arena_fini(&a);
+	return code;
+}
+
+static int32_t node_partitions(struct fake_world *w, const char *topic, bool *ret_id)
+{
+	struct str s = {0};
+	struct arena a;
+	struct zkd_topic t;
+	arena_init(&a, 0);
+	int32_t n = fake_zk_text(w, zkp_topic(&a, topic), &s) && zkd_topic_decode(slice_make(s.ptr, s.len), &a, &t) == 0 ? (int32_t)t.partition_count : -1;
+	*ret_id = n >= 0 && t.has_topic_id;
+	arena_fini(&a);
+	str_fini(&s);
+	return n;
+}
+
+static void test_creates_partitions(void)
+{
+	struct fake_world *w = fake_cluster(15, 3);
+	bool has_id;
+	CU_ASSERT_EQUAL(fake_create(w, "t", 2, 3), KERR_NONE);
+	CU_ASSERT_EQUAL(grow_topic(w, "t", 5, true, 10000, NULL), KERR_NONE); /* only asked */
+	CU_ASSERT_EQUAL(node_partitions(w, "t", &has_id), 2);
+	CU_ASSERT_EQUAL(grow_topic(w, "t", 5, false, 10000, NULL), KERR_NONE);
+	CU_ASSERT_EQUAL(node_partitions(w, "t", &has_id), 5);
+	CU_ASSERT(has_id);
+	for (int i = 2; i < 5; i++) { /* answered once they have leaders, published to the broker that was asked */
+		struct part_view *v = fake_view(fake_broker(w, 1), "t", i);
+		CU_ASSERT(v && v->leader > 0 && v->isr_count == 3 && v->fresh == 3);
+		CU_ASSERT(fake_state_of(w, "t", i).there);
+	}
+	CU_ASSERT_EQUAL(grow_topic(w, "t", 5, false, 10000, "Topic already has 5 partitions."), KERR_INVALID_PARTITIONS);
+	CU_ASSERT_EQUAL(grow_topic(w, "nope", 5, false, 10000, "The topic 'nope' does not exist."), KERR_UNKNOWN_TOPIC_OR_PARTITION);
+	CU_ASSERT_EQUAL(grow_topic(w, "t", 6, false, 0, NULL), KERR_REQUEST_TIMED_OUT); /* the work goes on */
+	fake_run_ms(w, 1000);
+	CU_ASSERT_EQUAL(node_partitions(w, "t", &has_id), 6);
+	CU_ASSERT(fake_view(fake_broker(w, 2), "t", 5) != NULL);
+	/* the next controller has them too */
+	int old = fake_active_idx(w);
+	sim_process_kill(w->cp[old]);
+	fake_run_ms(w, 5000);
+	CU_ASSERT_EQUAL(grow_topic(w, "t", 7, false, 10000, NULL), KERR_NONE);
+	CU_ASSERT(fake_view(fake_broker(w, 3), "t", 6) != NULL);
+	fake_world_free(w);
+}
+
+/* Replies lost, servers lagging: what was answered with success is there, what is in ZooKeeper gets leaders. */
+static void test_creates_partitions_in_bad_weather(void)
+{
+	bool has_id;
+	for (uint64_t seed = 30; seed < 36; seed++) {
+		struct fake_world *w = fake_cluster(seed, 3);
+		CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), KERR_NONE);
+		sim_zk_set_drop_rate(w->sim, 0.05);
+		int32_t sure = 1;
+		for (int32_t n = 2; n < 12; n++) {
+			int16_t code = grow_topic(w, "t", n, false, 3000, NULL);
+			if (code == KERR_NONE)
+				sure = n;
+		}
+		sim_zk_set_drop_rate(w->sim, 0);
+		fake_run_ms(w, 20000);
+		int32_t there = node_partitions(w, "t", &has_id);
+		CU_ASSERT(there >= sure);
+		for (int32_t i = 0; i < there; i++)
+			CU_ASSERT(fake_state_of(w, "t", i).leader > 0);
+		fake_world_free(w);
+	}
+}
+
+/* /brokers/topics/T edited by hand or by an old tool (H4): new partitions are adopted, the rest of the node is written back. */
+static void test_partitions_by_hand(void)
+{
+	struct fake_world *w = fake_cluster(16, 3);
+	bool has_id;
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), KERR_NONE);
+	struct fake_state before = fake_state_of(w, "t", 0);
+	/* what 2.7 writes: no topic id, and another assignment for partition 0 */
+	CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/brokers/topics/t", slice_str("{\"version\":2,\"partitions\":{\"0\":[3],\"1\":[3,2],\"2\":[2,1]},\"adding_replicas\":{},\"removing_replicas\":{}}"), -1), 0);
+	fake_run_ms(w, 2000);
+	CU_ASSERT_EQUAL(node_partitions(w, "t", &has_id), 3);
+	CU_ASSERT(has_id);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 1).leader, 3);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 2).leader, 2);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 0).leader, before.leader);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 0).isr_count, 3);
+	struct part_view *v = fake_view(fake_broker(w, 1), "t", 2);
+	CU_ASSERT(v && v->leader == 2 && v->fresh == 2);
+	CU_ASSERT_EQUAL(grow_topic(w, "t", 4, false, 10000, NULL), KERR_NONE);
+	/* partitions taken away, then rubbish: written back */
+	CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/brokers/topics/t", slice_str("{\"version\":1,\"partitions\":{\"0\":[3]}}"), -1), 0);
+	fake_run_ms(w, 2000);
+	CU_ASSERT_EQUAL(node_partitions(w, "t", &has_id), 4);
+	CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/brokers/topics/t", slice_str("rubbish"), -1), 0);
+	fake_run_ms(w, 2000);
+	CU_ASSERT_EQUAL(node_partitions(w, "t", &has_id), 4);
+	CU_ASSERT(has_id);
+	/* after a change of controllers, of one that was there already at the start */
+	int old = fake_active_idx(w);
+	sim_process_kill(w->cp[old]);
+	fake_run_ms(w, 5000);
+	CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/brokers/topics/t", slice_str("{\"version\":1,\"partitions\":{\"4\":[1]}}"), -1), 0);
+	fake_run_ms(w, 2000);
+	CU_ASSERT_EQUAL(node_partitions(w, "t", &has_id), 5);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 4).leader, 1);
+	fake_world_free(w);
+}
+
+/* Topics beyond the budget of watches are looked at in turn. */
+static void test_partitions_by_hand_unwatched(void)
+{
+	struct fake_world *w = fake_world_new(17);
+	bool has_id;
+	for (int i = 0; i < 2; i++) {
+		w->cfg[i].topic_watch_bytes = 1;
+		fake_start_controller(w, i);
+	}
+	for (int id = 1; id <= 3; id++)
+		fake_start_broker(w, id);
+	fake_run_ms(w, 5000);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), KERR_NONE);
+	CU_ASSERT_EQUAL(fake_create(w, "u", 1, 3), KERR_NONE);
+	CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/brokers/topics/t", slice_str("{\"version\":1,\"partitions\":{\"0\":[1,2,3],\"1\":[3,2]}}"), -1), 0);
+	fake_run_ms(w, 3000);
+	CU_ASSERT_EQUAL(node_partitions(w, "t", &has_id), 2);
+	CU_ASSERT(has_id);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 1).leader, 3);
+	CU_ASSERT_EQUAL(node_partitions(w, "u", &has_id), 1);
+	fake_world_free(w);
+}
+
+UNIT_MAIN("controller_admin", {"creates_partitions", test_creates_partitions}, {"creates_partitions_in_bad_weather", test_creates_partitions_in_bad_weather},
+	  {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched})
