@@ -68,6 +68,7 @@ tests_unit_test_bench_SOURCES = tests/unit/test_bench.c bench/cluster.c bench/hi
 tests_unit_test_bench_LDADD = libkbase.a $(JANSSON_LIBS) $(ISAL_LIBS) $(CUNIT_LIBS) -lm
 TESTS += tests/unit/test_bench
 EXTRA_DIST += tests/interop/kafka-start tests/interop/klamm-cli tests/interop/run tests/interop/confluent_client.py tests/interop/golden.py
+EXTRA_DIST += tests/interop/messages.py tests/interop/records.py
 EXTRA_DIST += tests/interop/franz/go.mod tests/interop/franz/go.sum tests/interop/franz/main.go
 
 # Stock clients on a cluster of real processes: kcat, Kafka 3.9's tools, confluent-kafka, franz-go. ONLY=kcat,dump picks cases.

@@ -38,10 +38,28 @@ static void add_endpoints(struct api_call *c, struct kp_fetch_response *resp)
 	}
 }
 
+/* Versions below 4 cannot carry record format v2. */
+static void refuse_old(struct kp_fetch_response *resp)
+{
+	for (int32_t i = 0; i < resp->responses_count; i++) {
+		for (int32_t k = 0; k < resp->responses[i].partitions_count; k++) {
+			struct kp_fetch_response_responses_partitions *p = &resp->responses[i].partitions[k];
+			if (!p->records.chain)
+				continue;
+			chain_clear(p->records.chain);
+			p->records.chain = NULL;
+			p->error_code = KERR_UNSUPPORTED_VERSION;
+			p->high_watermark = -1;
+		}
+	}
+}
+
 static void done(struct fetch_call *f)
 {
 	struct fetching *s = CONTAINER_OF(f, struct fetching, f);
 	s->c->r->on_gone = NULL;
+	if (s->c->version < 4)
+		refuse_old(&f->response);
 	if (s->c->version >= 16)
 		add_endpoints(s->c, &f->response);
 	api_reply(s->c, &f->response);

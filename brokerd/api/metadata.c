@@ -12,6 +12,20 @@
 typedef struct kp_metadata_response_topics resp_topic;
 typedef struct kp_metadata_response_topics_partitions resp_part;
 
+static bool broker_here(struct api_call *c, int32_t id)
+{
+	const struct image_broker *b = image_find_broker(c->image, id);
+	return b && b->available;
+}
+
+static int32_t brokers_here(struct api_call *c)
+{
+	int32_t n = 0;
+	for (uint32_t i = 0; i < image_broker_count(c->image); i++)
+		n += image_broker_at(c->image, i)->available;
+	return n;
+}
+
 /* ---- auto creation ---- */
 
 struct creating {
@@ -50,17 +64,21 @@ static void creating_deliver(struct msg *m)
 	k->api->services->forward(k->api->services->ctx, f);
 }
 
-/* false: too many are under way already; the client asks again. */
-static bool auto_create(struct api_call *c, struct slice name)
+/* What the client is told meanwhile, as by Kafka: the broker that is called controller says that the leader is missing yet (or that there are too few
+ * brokers), others that there is no such topic. Clients ask again in either case; also when too many creations are under way. */
+static int16_t auto_create(struct api_call *c, struct slice name)
 {
 	struct api *a = c->api;
 	uint32_t under_way = 0;
 	LIST_FOR(it, &a->creating) {
 		if (slice_eq_str(name, LIST_ENTRY(it, struct creating, link)->name))
-			return true;
+			return KERR_UNKNOWN_TOPIC_OR_PARTITION;
 		if (++under_way >= CREATING_MAX)
-			return false;
+			return KERR_UNKNOWN_TOPIC_OR_PARTITION;
 	}
+	bool controller = image_controller_broker(c->image) == a->config->broker_id;
+	if (controller && brokers_here(c) < a->config->default_replication_factor)
+		return KERR_INVALID_REPLICATION_FACTOR;
 	struct creating *k = MEM_NEW(struct creating);
 	struct kp_create_topics_request q;
 	struct kp_create_topics_request_topics t;
@@ -88,7 +106,7 @@ static bool auto_create(struct api_call *c, struct slice name)
 	strncpy(k->f.client_host, net_request_peer(c->r), sizeof(k->f.client_host) - 1);
 	k->f.msg.deliver = creating_deliver;
 	loop_post(a->services->control, &k->f.msg);
-	return true;
+	return controller ? KERR_LEADER_NOT_AVAILABLE : KERR_UNKNOWN_TOPIC_OR_PARTITION;
 }
 
 void api_free(struct api *a)
@@ -123,12 +141,6 @@ static int32_t *ids_of(struct api_call *c, const struct image_ids *s, int32_t *r
 	if (s->count)
 		memcpy(out, s->ids, sizeof(int32_t) * (size_t)s->count);
 	return out;
-}
-
-static bool broker_here(struct api_call *c, int32_t id)
-{
-	const struct image_broker *b = image_find_broker(c->image, id);
-	return b && b->available;
 }
 
 static void fill_partition(struct api_call *c, const struct image_topic *t, int32_t idx, resp_part *out)
@@ -193,9 +205,7 @@ static void fill_missing(struct api_call *c, struct slice name, bool may_create,
 		out->error_code = KERR_INVALID_TOPIC_EXCEPTION;
 		return;
 	}
-	out->error_code = KERR_UNKNOWN_TOPIC_OR_PARTITION;
-	if (may_create && auto_create(c, name))
-		out->error_code = KERR_LEADER_NOT_AVAILABLE; /* on its way: clients ask again soon */
+	out->error_code = may_create ? auto_create(c, name) : KERR_UNKNOWN_TOPIC_OR_PARTITION;
 }
 
 struct all_topics {

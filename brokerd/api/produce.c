@@ -233,14 +233,14 @@ static void set_up_item(struct produce *p, struct item *it, const struct image_t
 	const struct kp_produce_request *q = p->c->request;
 	it->topic = t;
 	it->live = true;
-	if (q->acks < -1 || q->acks > 1)
-		refuse(p, it, KERR_INVALID_REQUIRED_ACKS, NULL);
-	else if (topic_error)
+	if (topic_error)
 		refuse(p, it, topic_error, NULL);
-	else if (t->internal && !slice_eq_str(p->c->client_id, "__admin_client"))
-		refuse(p, it, KERR_INVALID_TOPIC_EXCEPTION, "internal topics are written by the broker alone");
 	else if (!image_topic_partition(t, it->in->index))
 		refuse(p, it, KERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+	else if (q->acks < -1 || q->acks > 1)
+		refuse(p, it, KERR_INVALID_REQUIRED_ACKS, NULL);
+	else if (t->internal && !slice_eq_str(p->c->client_id, "__admin_client"))
+		refuse(p, it, KERR_INVALID_TOPIC_EXCEPTION, "internal topics are written by the broker alone");
 	if (it->live)
 		api_batch_limits(p->c->api, t, p->c->version, &it->limits, cfg);
 }

@@ -49,7 +49,8 @@ struct fetch_entry {
 	struct list link;             /* part.entries */
 	struct list dirty_link;       /* part.dirty */
 	bool attached, dirty, fresh, told;
-	int64_t park_until_us;        /* B7: parked at a newer epoch than ours; 0 not */
+	bool parked;
+	int64_t park_until_us;        /* B7: parked at a newer epoch than ours, or while the partition opens; 0 not */
 	/* result: valid while listed in part.results */
 	struct list result_link;
 	struct fetch_answer answer;
@@ -76,6 +77,7 @@ struct fetch_part {
 	struct list fresh, gone;
 	/* owner's */
 	bool here, armed, reading;
+	bool nudged;                  /* it is not to wait any more */
 	uint64_t nudge_round;
 	int64_t polled_ms, polled_contact_ms;
 	struct list entries, dirty;

@@ -7,8 +7,6 @@
 
 #include "brokerd/fetch/fetch_priv.h"
 
-#define PARK_US 100000 /* B7 */
-
 struct fetch_read {
 	struct log_read r;
 	struct fetch_part *part;
@@ -140,15 +138,20 @@ static enum look refuse(struct fetch_entry *e, int16_t error)
 	return LOOK_NOW;
 }
 
+/* What the newest image known here says of the entry's topic: that of the request may be from before a deletion. */
+static const struct image_topic *topic_now(const struct fetch_part *part, const struct fetch_entry *e)
+{
+	const struct image *im = part->shard->image && image_is_older(part->image, part->shard->image) ? part->shard->image : part->image;
+	return part->by_id ? image_find_topic_id(im, &e->topic_id) : image_find_topic(im, slice_make(e->topic, e->topic_len));
+}
+
 static enum look refuse_moved(struct fetch_part *part, struct fetch_entry *e, const struct partition *p, int16_t error)
 {
 	if (p && p->core.leader_epoch >= 0) {
 		e->answer.leader_id = p->core.leader;
 		e->answer.leader_epoch = p->core.leader_epoch;
 	} else {
-		const struct image_topic *t = part->by_id ? image_find_topic_id(part->image, &e->topic_id)
-							   : image_find_topic(part->image, slice_make(e->topic, e->topic_len));
-		const struct image_partition *ip = image_topic_partition(t, e->partition);
+		const struct image_partition *ip = image_topic_partition(topic_now(part, e), e->partition);
 		if (ip) {
 			e->answer.leader_id = ip->leader;
 			e->answer.leader_epoch = ip->leader_epoch;
@@ -159,8 +162,7 @@ static enum look refuse_moved(struct fetch_part *part, struct fetch_entry *e, co
 
 static enum look refuse_unhosted(struct fetch_part *part, struct fetch_entry *e)
 {
-	const struct image_topic *t = part->by_id ? image_find_topic_id(part->image, &e->topic_id)
-						   : image_find_topic(part->image, slice_make(e->topic, e->topic_len));
+	const struct image_topic *t = topic_now(part, e);
 	if (!t)
 		return refuse(e, part->by_id ? KERR_UNKNOWN_TOPIC_ID : KERR_UNKNOWN_TOPIC_OR_PARTITION);
 	if (!image_topic_partition(t, e->partition))
@@ -171,14 +173,14 @@ static enum look refuse_unhosted(struct fetch_part *part, struct fetch_entry *e)
 	return refuse_moved(part, e, NULL, KERR_NOT_LEADER_OR_FOLLOWER);
 }
 
-/* B7: a follower that is ahead of us is kept waiting for our metadata for up to 100 ms. True: it waits. */
+/* Waits for up to 100 ms for what should come in a moment: a partition that opens; our metadata, when a follower is ahead of us (B7). True: it waits. */
 static bool parks(struct fetch_part *part, struct fetch_entry *e)
 {
 	int64_t now = loop_now_us(part->shard->loop);
-	if (part->follower < 0 || part->now)
+	if (part->nudged)
 		return false;
 	if (e->park_until_us == 0)
-		e->park_until_us = now + PARK_US;
+		e->park_until_us = now + PARK_MS * 1000;
 	if (now >= e->park_until_us)
 		return false;
 	if (!timer_armed(&part->park_timer))
@@ -190,7 +192,7 @@ static bool parks(struct fetch_part *part, struct fetch_entry *e)
 static bool may_read(struct fetch_part *part, struct fetch_entry *e, struct partition *p, enum look *ret_look)
 {
 	int16_t error = partition_hosting_error(p);
-	if (error == KERR_NOT_LEADER_OR_FOLLOWER && (p->state == PARTITION_OPENING || p->want) && parks(part, e)) {
+	if (error == KERR_NOT_LEADER_OR_FOLLOWER && partition_serves_soon(p) && parks(part, e)) {
 		*ret_look = LOOK_NOTHING;
 		return false;
 	}
@@ -256,7 +258,7 @@ static enum look look_at(struct fetch_part *part, struct fetch_entry *e, bool fi
 {
 	struct fetch_answer *a = &e->answer;
 	*a = (struct fetch_answer){.diverging_epoch = -1, .diverging_end = -1, .leader_id = -1, .leader_epoch = -1};
-	if (!e->watch.partition)
+	if (!e->watch.partition || e->watch.partition->retired)
 		resolve(part, e);
 	struct partition *p = e->watch.partition;
 	if (!p)
@@ -281,7 +283,7 @@ static enum look look_at(struct fetch_part *part, struct fetch_entry *e, bool fi
 		a->last_stable_offset = log_last_stable_offset(p->log);
 	}
 	int64_t bound = part->follower >= 0 ? end : part->read_committed ? a->last_stable_offset : a->high_watermark;
-	if (e->offset < bound && e->bytes_max > 0) {
+	if (e->offset < bound && e->bytes_max >= (part->version < 3)) {
 		a->available = log_available_bytes(p->log, e->offset, bound, (uint64_t)e->bytes_max);
 		if (a->available == 0)
 			a->available = 1; /* an estimate may not put off what is there */
@@ -378,6 +380,12 @@ static void collect(struct fetch_part *part)
 		struct fetch_entry *e = LIST_ENTRY(it, struct fetch_entry, dirty_link);
 		if (!e->told)
 			continue;
+		if (e->parked) { /* it waits no more: others have something to say */
+			if (partition_serves_soon(e->watch.partition))
+				refuse_moved(part, e, e->watch.partition, KERR_NOT_LEADER_OR_FOLLOWER);
+			else
+				refuse(e, KERR_UNKNOWN_LEADER_EPOCH);
+		}
 		MEM_GROW(list, cap, n + 1);
 		list[n++] = e;
 	}
@@ -388,7 +396,7 @@ static void collect(struct fetch_part *part)
 		struct fetch_entry *e = list[i];
 		bool wants = !e->answer.error && e->answer.diverging_epoch < 0 && e->answer.available > 0;
 		list_push_back(&part->results, &e->result_link);
-		if (wants && sum < part->budget) {
+		if (wants && (sum < part->budget || (sum == 0 && part->version >= 3))) { /* one batch comes whatever the limit */
 			sum += e->answer.available;
 			start_read(part, e);
 		}
@@ -401,17 +409,19 @@ static void collect(struct fetch_part *part)
 static void look(struct fetch_part *part, bool first)
 {
 	uint64_t bytes = 0;
-	bool immediate = part->now;
+	bool immediate = false, parked = false;
 	part->armed = false;
 	LIST_FOR_SAFE(it, tmp, &part->dirty) {
 		struct fetch_entry *e = LIST_ENTRY(it, struct fetch_entry, dirty_link);
 		enum look l = look_at(part, e, first);
 		e->told = l != LOOK_NOTHING || part->full;
+		e->parked = l == LOOK_NOTHING && e->park_until_us > 0;
+		parked |= e->parked;
 		immediate |= l == LOOK_NOW;
 		bytes += e->answer.available;
 		if (l != LOOK_NOTHING)
 			continue;
-		if (e->park_until_us == 0 && part->incremental) {
+		if (!e->parked && part->incremental) {
 			/* nothing until something changes; a follower that waits at the end counts as fetching (I5) */
 			mark_clean(e);
 			e->watch.offset = e->offset;
@@ -419,7 +429,7 @@ static void look(struct fetch_part *part, bool first)
 			e->watch.at_end = part->follower >= 0 && e->watch.partition && partition_is_leader(e->watch.partition) && e->offset >= e->watch.partition->core.end;
 		}
 	}
-	if (immediate || bytes >= part->min_bytes) {
+	if (immediate || (part->now && !parked) || (bytes >= part->min_bytes && (bytes || !parked))) {
 		part->bytes = bytes;
 		collect(part);
 	} else if (part->any_growth && bytes > part->bytes) {
@@ -473,6 +483,7 @@ static void token_arrived(struct msg *m)
 		go_home(part, true);
 		return;
 	}
+	part->nudged = part->now && !part->first;
 	take_over(part);
 	if (part->first) {
 		part->polled_ms = shard_now_ms(part->shard);
@@ -495,7 +506,7 @@ static void nudge_arrived(struct msg *m)
 {
 	struct fetch_part *part = CONTAINER_OF(m, struct fetch_part, nudge);
 	if (part->here && part->armed && part->round == part->nudge_round) {
-		part->now = true;
+		part->now = part->nudged = true;
 		look(part, false);
 	}
 	part->nudge.deliver = nudge_home;

@@ -49,6 +49,10 @@ struct image_topic {
 struct image; /* opaque but for these */
 int32_t image_controller_epoch(const struct image *im);
 uint64_t image_seq(const struct image *im);
+static inline bool image_is_older(const struct image *a, const struct image *b)
+{
+	return image_controller_epoch(a) != image_controller_epoch(b) ? image_controller_epoch(a) < image_controller_epoch(b) : image_seq(a) < image_seq(b);
+}
 const char *image_cluster_id(const struct image *im);  /* "" until known */
 int32_t image_controller_broker(const struct image *im); /* -1 none (J1) */
 

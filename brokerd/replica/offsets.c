@@ -1,4 +1,7 @@
-/* offsets.c: ListOffsets and OffsetForLeaderEpoch at the owner (facts/replication.md 3, 4, client-quirks.md 7). */
+/* offsets.c: ListOffsets and OffsetForLeaderEpoch at the owner (facts/replication.md 3, 4, client-quirks.md 7).
+ *
+ * A question about a partition that is just being made waits for that, PARK_MS at most: whoever was told that a topic exists may ask at once.
+ */
 #include "brokerd/replica/shard_priv.h"
 
 /* A search by time under way; waits for the log's answer. */
@@ -90,13 +93,36 @@ static void ask_epoch_end(struct partition *p, struct offset_question *q)
 	log_epoch_end(p->log, q->epoch, &q->ret_epoch, &q->ret_offset);
 }
 
-static void ask(struct shard *s, struct offsets_msg *m, struct offset_question *q)
+struct parked_question {
+	struct list link; /* in shard.questions */
+	struct offsets_msg *m;
+	struct offset_question *q;
+	int64_t until_us;
+};
+
+static void park(struct shard *s, struct offsets_msg *m, struct offset_question *q)
+{
+	struct parked_question *w = MEM_NEW(struct parked_question);
+	w->m = m;
+	w->q = q;
+	w->until_us = loop_now_us(s->loop) + PARK_MS * 1000;
+	list_init(&w->link);
+	list_push_back(&s->questions, &w->link);
+	if (!timer_armed(&s->questions_timer))
+		timer_set_ms(&s->questions_timer, PARK_MS);
+}
+
+static void ask(struct shard *s, struct offsets_msg *m, struct offset_question *q, bool may_wait)
 {
 	q->error = 0;
 	q->ret_timestamp = q->ret_offset = -1;
 	q->ret_epoch = -1;
 	struct partition *p = shard_adopt(s, m->image, q->topic, q->partition);
 	int16_t error = KERR_NONE;
+	if (may_wait && partition_serves_soon(p)) {
+		park(s, m, q);
+		return;
+	}
 	if (!p)
 		error = image_topic_partition(q->topic, q->partition) ? KERR_NOT_LEADER_OR_FOLLOWER : KERR_UNKNOWN_TOPIC_OR_PARTITION;
 	else
@@ -118,13 +144,49 @@ static void ask(struct shard *s, struct offsets_msg *m, struct offset_question *
 	question_over(m);
 }
 
+/* A partition changed, or the time of some is over. */
+static void questions_look(void *ctx)
+{
+	struct shard *s = ctx;
+	int64_t now = loop_now_us(s->loop);
+	LIST_FOR_SAFE(it, tmp, &s->questions) {
+		struct parked_question *w = LIST_ENTRY(it, struct parked_question, link);
+		if (w->until_us > now && partition_serves_soon(shard_find_topic(s, w->q->topic, w->q->partition)))
+			continue;
+		list_remove(&w->link);
+		ask(s, w->m, w->q, false);
+		mem_free(w);
+	}
+	if (list_empty(&s->questions))
+		timer_stop(&s->questions_timer);
+	else
+		timer_set_us(&s->questions_timer, LIST_ENTRY(s->questions.next, struct parked_question, link)->until_us - now);
+}
+
+void offsets_init(struct shard *s)
+{
+	list_init(&s->questions);
+	timer_init(&s->questions_timer, s->loop, questions_look, s);
+	deferred_init(&s->questions_look, questions_look, s);
+}
+
+/* Messages belong to their senders. */
+void offsets_fini(struct shard *s)
+{
+	struct list *it;
+	while ((it = list_pop_front(&s->questions)))
+		mem_free(LIST_ENTRY(it, struct parked_question, link));
+	timer_stop(&s->questions_timer);
+	deferred_cancel(s->loop, &s->questions_look);
+}
+
 static void shard_on_offsets(struct msg *msg)
 {
 	struct offsets_msg *m = CONTAINER_OF(msg, struct offsets_msg, msg);
 	shard_activate(m->shard);
 	m->left = m->count + 1;
 	for (uint32_t i = 0; i < m->count; i++)
-		ask(m->shard, m, &m->questions[i]);
+		ask(m->shard, m, &m->questions[i], true);
 	question_over(m);
 }
 

@@ -79,6 +79,15 @@ void partition_free(struct partition *p)
 	mem_free(p);
 }
 
+bool partition_serves_soon(const struct partition *p)
+{
+	if (!p || p->retired || p->shard->stopping)
+		return false;
+	if (p->state == PARTITION_ABSENT)
+		return p->want && shard_name_taken(p->shard, p);
+	return p->state == PARTITION_OPENING || p->want;
+}
+
 int16_t partition_hosting_error(const struct partition *p)
 {
 	if (!p || p->retired)
@@ -102,6 +111,8 @@ void partition_tell(struct partition *p, unsigned news)
 		struct partition_watch *w = LIST_ENTRY(it, struct partition_watch, link);
 		w->news(w, news);
 	}
+	if ((news & NEWS_STATE) && !list_empty(&p->shard->questions))
+		loop_defer(p->shard->loop, &p->shard->questions_look);
 }
 
 void partition_set_hw(struct partition *p, int64_t high_watermark)

@@ -148,5 +148,7 @@ static inline bool partition_is_open(const struct partition *p)
 {
 	return p->state == PARTITION_IDLE || p->state == PARTITION_FOLLOWER || p->state == PARTITION_LEADER || p->state == PARTITION_TRUNCATING;
 }
+/* Its log is being opened, made or cut, or its directory is about to be free: what it is asked now may be answered in a moment. */
+bool partition_serves_soon(const struct partition *p);
 /* Which error a request gets that needs the log here (section 3): 0, 3, 6 or 56. */
 int16_t partition_hosting_error(const struct partition *p);

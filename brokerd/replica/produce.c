@@ -8,7 +8,6 @@
  */
 #include "brokerd/replica/shard_priv.h"
 
-#define PARK_MS 100
 #define FREE_WAITS_MAX 1024
 
 enum wait_stage { WAIT_PARKED, WAIT_APPENDING, WAIT_COMMIT };
@@ -312,7 +311,7 @@ static void start_append(struct produce_wait *w)
 
 static bool must_park(struct partition *p, int16_t acks)
 {
-	if (p->state == PARTITION_OPENING || (p->want && !p->retired && p->state != PARTITION_ABSENT))
+	if (partition_serves_soon(p))
 		return true; /* it may be the leader in a moment */
 	return partition_is_leader(p) && (!list_empty(&p->parked) || in_doubt(p, acks));
 }
@@ -404,7 +403,7 @@ void produce_unpark(struct partition *p)
 {
 	while (!list_empty(&p->parked)) {
 		struct produce_wait *w = LIST_ENTRY(p->parked.next, struct produce_wait, link);
-		if (p->state == PARTITION_OPENING || p->want || (partition_is_leader(p) && in_doubt(p, w->m->acks)))
+		if (partition_serves_soon(p) || (partition_is_leader(p) && in_doubt(p, w->m->acks)))
 			return;
 		start_append(w);
 	}

@@ -333,6 +333,7 @@ struct shard *shard_new(const struct shard_init *init)
 	list_init(&s->proposing);
 	s->budget = recv_budget_new(init->config->receive_budget_bytes / (init->shard_count ? init->shard_count : 1));
 	produce_init(s);
+	offsets_init(s);
 	return s;
 }
 
@@ -360,6 +361,7 @@ void shard_free(struct shard *s)
 		return;
 	s->stopping = true;
 	produce_fini(s);
+	offsets_fini(s);
 	fetchers_free(s);
 	struct list *lists[] = {&s->all, &s->old};
 	for (unsigned i = 0; i < ARRAY_LEN(lists); i++)

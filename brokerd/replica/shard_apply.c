@@ -2,16 +2,9 @@
 #include "brokerd/replica/fetcher.h"
 #include "brokerd/replica/shard_priv.h"
 
-static bool image_older(const struct image *a, const struct image *b)
-{
-	if (image_controller_epoch(a) != image_controller_epoch(b))
-		return image_controller_epoch(a) < image_controller_epoch(b);
-	return image_seq(a) < image_seq(b);
-}
-
 void shard_see_image(struct shard *s, struct image *im)
 {
-	if (im == s->image || (s->image && !image_older(s->image, im)))
+	if (im == s->image || (s->image && !image_is_older(s->image, im)))
 		return;
 	image_ref(im);
 	image_unref(s->image);
@@ -49,7 +42,7 @@ struct partition *shard_adopt(struct shard *s, struct image *im, const struct im
 	if (im == s->image && p)
 		return p;
 	const struct image_partition *ip = image_topic_partition(t, partition);
-	bool newest = !s->image || !image_older(im, s->image);
+	bool newest = !s->image || !image_is_older(im, s->image);
 	if (!ip || s->stopping)
 		return p;
 	if (p ? ip->leader_epoch < p->core.leader_epoch || (ip->leader_epoch == p->core.leader_epoch && ip->partition_epoch <= p->core.partition_epoch)

@@ -28,6 +28,10 @@ struct shard {
 	struct timer produce_timer;
 	struct produce_wait *free_waits;
 	uint32_t free_wait_count;
+	/* questions (offsets.c) whose partition is about to open: struct parked_question, by deadline */
+	struct list questions;
+	struct timer questions_timer;
+	struct deferred questions_look;
 	bool acks01_suspended;
 	int64_t acks01_suspended_ms;
 
@@ -70,6 +74,12 @@ void shard_host_dir_failed(struct shard *s, struct log_dir *dir);
 void shard_host_deleted(struct shard *s, const struct partition *p);
 void shard_host_missing(struct shard *s, const struct partition *p);
 void shard_watch_proposal(struct shard *s, struct partition *p);
+
+/* offsets.c */
+void offsets_init(struct shard *s);
+void offsets_fini(struct shard *s);
+
+#define PARK_MS 100 /* how long a request waits for a partition that is about to serve (B4, B7) */
 
 /* produce.c */
 void produce_init(struct shard *s);

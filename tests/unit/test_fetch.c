@@ -58,6 +58,13 @@ static void test_reads(void)
 		f.part.partition_max_bytes = 100;
 		CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, loop, &f));
 		CU_ASSERT(f.bytes > 1000 && f.bytes < 2000);
+		f.part.partition_max_bytes = 0;
+		CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, loop, &f));
+		CU_ASSERT(f.bytes > 1000 && f.bytes < 2000);
+		f.req.max_bytes = 0;
+		CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, loop, &f));
+		CU_ASSERT(f.bytes > 1000 && f.bytes < 2000);
+		f.req.max_bytes = 50 << 20;
 		f.part.partition_max_bytes = 1 << 20;
 		f.part.fetch_offset = 21;
 		CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, loop, &f));
@@ -79,6 +86,57 @@ static void test_reads(void)
 		mini_fetch_fini(&f);
 	}
 	mini_end(&mw);
+}
+
+static bool opens(struct mini_world *mw, void *ctx)
+{
+	struct partition *p = mini_partition(mw, 1);
+	return p && p->state == PARTITION_OPENING;
+}
+
+/* Whoever is told of a new topic and reads at once, with no time to wait, is not sent away because its log is still being made. */
+static void test_opening(void)
+{
+	int met = 0;
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct mini_world mw;
+		struct mini_fetch f;
+		mini_begin(&mw, seed, 1);
+		mini_set(&mw.p, 1, "12", "1", "1");
+		mini_publish(&mw, "1", "1");
+		if (mini_wait(&mw, opens, NULL, 100)) {
+			met++;
+			mini_fetch_init(&f, 0, 0, 1);
+			f.c.version = seed % 2 ? 12 : 13;
+			CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, seed % MINI_LOOPS, &f));
+			CU_ASSERT_EQUAL(f.error, 0);
+			CU_ASSERT_EQUAL(f.high_watermark, 0);
+			CU_ASSERT(took_ms(&f) < 100);
+			mini_fetch_fini(&f);
+		}
+		mini_end(&mw);
+	}
+	CU_ASSERT(met > 5);
+}
+
+/* A poll that waits hears at once that its topic is gone, by name or id. */
+static void test_topic_goes(void)
+{
+	for (int16_t version = 12; version <= 13; version++) {
+		struct mini_world mw;
+		struct mini_fetch f;
+		begin(&mw, 1, 1);
+		mini_fetch_init(&f, 0, 5000, 1);
+		f.c.version = version;
+		mini_fetch(&mw, 1, 0, &f);
+		mini_run_ms(&mw, 50);
+		CU_ASSERT(!f.done);
+		mini_remove_topic(&mw, "1");
+		CU_ASSERT_FATAL(mini_wait(&mw, fetched, &f, 100));
+		CU_ASSERT_EQUAL(f.error, version < 13 ? KERR_UNKNOWN_TOPIC_OR_PARTITION : KERR_UNKNOWN_TOPIC_ID);
+		mini_fetch_fini(&f);
+		mini_end(&mw);
+	}
 }
 
 static void test_long_poll(void)
@@ -477,6 +535,6 @@ static void test_seeds(void)
 	}
 }
 
-UNIT_MAIN("fetch", {"reads", test_reads}, {"long_poll", test_long_poll}, {"min_bytes", test_min_bytes}, {"session", test_session},
+UNIT_MAIN("fetch", {"reads", test_reads}, {"opening", test_opening}, {"topic_goes", test_topic_goes}, {"long_poll", test_long_poll}, {"min_bytes", test_min_bytes}, {"session", test_session},
 	  {"session_forget", test_session_forget}, {"rotation", test_rotation}, {"session_limit", test_session_limit}, {"interrupt", test_interrupt},
 	  {"cancel", test_cancel}, {"follower", test_follower}, {"seeds", test_seeds})

@@ -338,6 +338,60 @@ static void test_recreate(void)
 	mini_end(&mw);
 }
 
+/* ---- questions ---- */
+
+struct asked {
+	struct offsets_msg m;
+	struct offset_question q;
+	struct mini_world *mw;
+	bool done;
+};
+static void asked_done(struct offsets_msg *m)
+{
+	struct asked *a = m->ctx;
+	image_unref(m->image);
+	a->done = true;
+}
+static void asked_run(void *ctx)
+{
+	struct asked *a = ctx;
+	struct mini *b = &a->mw->b[1];
+	a->m = (struct offsets_msg){.shard = b->shards[mini_owner(a->mw, b)], .image = image_ref(b->image), .questions = &a->q, .count = 1, .done = asked_done, .ctx = a};
+	a->q.topic = image_find_topic(b->image, slice_str("t"));
+	shard_post_offsets(&a->m);
+}
+static bool asked_over(struct mini_world *mw, void *ctx) { return ((struct asked *)ctx)->done; }
+
+static bool opens(struct mini_world *mw, void *ctx)
+{
+	struct partition *p = mini_partition(mw, 1);
+	return p && p->state == PARTITION_OPENING;
+}
+
+/* While a log is being made, questions about it wait; if it is gone before, they are answered even so. */
+static void test_asked_while_opening(void)
+{
+	int met = 0;
+	for (uint64_t seed = 1; seed <= 40; seed++) {
+		struct mini_world mw;
+		mini_begin(&mw, seed, 1);
+		mini_set(&mw.p, 1, "1", "1", "1");
+		mini_publish(&mw, "1", "1");
+		if (mini_wait(&mw, opens, NULL, 100)) {
+			struct asked a = {.mw = &mw, .q = {.kind = ASK_TIME, .timestamp = -1, .current_leader_epoch = -1}};
+			met++;
+			sim_process_run(mw.b[1].proc, asked_run, &a);
+			if (seed % 4 == 0)
+				mini_remove_topic(&mw, "1");
+			CU_ASSERT_FATAL(mini_wait(&mw, asked_over, &a, 150));
+			if (seed % 4)
+				CU_ASSERT(a.q.error == 0 && a.q.ret_offset == 0 && a.q.ret_epoch == 0);
+		}
+		mini_end(&mw);
+	}
+	CU_ASSERT(met > 10);
+}
+
 /* ---- orders ---- */
 
 struct order {
@@ -417,6 +471,6 @@ static void test_suspended_acks(void)
 	mini_end(&mw);
 }
 
-UNIT_MAIN("shard", {"single", test_single}, {"missing", test_missing}, {"replicates", test_replicates}, {"shrink_expand", test_shrink_expand},
+UNIT_MAIN("shard", {"single", test_single}, {"asked_while_opening", test_asked_while_opening}, {"missing", test_missing}, {"replicates", test_replicates}, {"shrink_expand", test_shrink_expand},
 	  {"failover_truncates", test_failover_truncates}, {"empty_epoch", test_empty_epoch}, {"deposed", test_deposed}, {"idle_joins", test_idle_joins}, {"timeout", test_timeout},
 	  {"stale_states", test_stale_states}, {"recreate", test_recreate}, {"orders", test_orders}, {"suspended_acks", test_suspended_acks})
