@@ -39,7 +39,7 @@ static void reason(struct broker *b, const char *text)
 
 struct image_msg {
 	struct msg msg;
-	struct api *api;
+	struct data_loop *loop;
 	struct image *image;
 };
 
@@ -51,7 +51,8 @@ static void image_freed(struct msg *m)
 static void image_arrived(struct msg *m)
 {
 	struct image_msg *im = CONTAINER_OF(m, struct image_msg, msg);
-	api_set_image(im->api, im->image);
+	net_loop_limit(im->loop->net, running_of(&im->loop->running, im->image)->max_connections);
+	api_set_image(im->loop->api, im->image);
 	im->msg.deliver = image_freed;
 	loop_post(im->msg.from, m);
 }
@@ -134,7 +135,7 @@ static void on_image(void *ctx, struct image *im, struct image_changes *changes,
 	split_changes(b, r);
 	for (uint32_t l = 0; l < b->loop_count; l++) {
 		struct image_msg *m = MEM_NEW(struct image_msg);
-		m->api = b->loops[l].api;
+		m->loop = &b->loops[l];
 		m->image = image_ref(im);
 		m->msg.deliver = image_arrived;
 		loop_post(b->loops[l].loop, &m->msg);
@@ -450,6 +451,7 @@ static void make_loops(struct broker *b)
 		char name[32];
 		snprintf(name, sizeof(name), "data-%u", l);
 		d->loop = loop_new(b->env, (int32_t)l, name);
+		d->running.file = cfg;
 		struct shard_init si = {
 			.env = b->env,
 			.loop = d->loop,
@@ -459,15 +461,15 @@ static void make_loops(struct broker *b)
 			.config = &cfg->replica,
 			.host = &b->host,
 			.dirs = b->dirs,
-			.log_config = broker_topic_log_config,
-			.log_config_ctx = (void *)(uintptr_t)cfg,
+			.log_config = running_topic_log,
+			.log_config_ctx = &d->running,
 		};
 		d->shard = b->shards[l] = shard_new(&si);
 	}
 	for (uint32_t l = 0; l < b->loop_count; l++) {
 		struct data_loop *d = &b->loops[l];
 		d->home = b->homes[l] = fetch_home_new(d->loop, l, b->shards, b->homes, b->loop_count, &fc);
-		struct api_init ai = {.env = b->env, .loop = d->loop, .idx = l, .shard_count = b->loop_count, .shards = b->shards, .fetch = d->home, .config = cfg, .services = &b->services};
+		struct api_init ai = {.env = b->env, .loop = d->loop, .idx = l, .shard_count = b->loop_count, .shards = b->shards, .fetch = d->home, .config = cfg, .running = &d->running, .services = &b->services};
 		d->api = api_new(&ai);
 		d->net = b->nets[l] = net_loop_new(d->loop, l, &nc, api_handle, d->api);
 	}

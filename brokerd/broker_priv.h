@@ -3,6 +3,7 @@
 
 #include "brokerd/api/api.h"
 #include "brokerd/broker.h"
+#include "brokerd/config/running.h"
 #include "brokerd/fetch/fetch.h"
 #include "brokerd/life/life.h"
 #include "brokerd/link/ctl.h"
@@ -30,6 +31,7 @@ struct data_loop {
 	struct fetch_home *home;
 	struct net_loop *net;
 	struct api *api;
+	struct running_seat running;
 	struct ping ping;
 	struct shard_order_msg stats_order;
 	bool stats_out;

@@ -2,7 +2,7 @@
 noinst_LIBRARIES += libkbroker.a
 libkbroker_a_SOURCES = \
 	brokerd/broker.c brokerd/broker.h brokerd/broker_priv.h brokerd/status.c \
-	brokerd/config/config.c brokerd/config/config.h brokerd/config/keys.h \
+	brokerd/config/config.c brokerd/config/config.h brokerd/config/running.c brokerd/config/running.h \
 	brokerd/meta/image.c brokerd/meta/image.h \
 	brokerd/net/net.c brokerd/net/net.h \
 	brokerd/api/api.c brokerd/api/api.h brokerd/api/api_priv.h brokerd/api/admin.c brokerd/api/configs.c brokerd/api/fetch.c \

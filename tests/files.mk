@@ -155,7 +155,7 @@ TESTS += $(LOG_TESTS)
 EXTRA_DIST += tests/golden/log-3.9 tests/golden/log-3.9-unclean tests/golden/check-log.py
 
 # controllerd: the pure core; election and fenced writes, then whole controllers, in the simulated world
-CONTROLLER_TESTS = tests/unit/test_plan tests/unit/test_plan_admin tests/unit/test_elect tests/unit/test_controller tests/unit/test_controller_admin
+CONTROLLER_TESTS = tests/unit/test_plan tests/unit/test_plan_admin tests/unit/test_elect tests/unit/test_controller tests/unit/test_controller_admin tests/unit/test_controller_configs
 CONTROLLER_TEST_LIBS = $(CONTROLLER_LIBS) libklink.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
 check_PROGRAMS += $(CONTROLLER_TESTS)
 tests_unit_test_plan_SOURCES = tests/unit/test_plan.c $(UNIT_SOURCES)
@@ -168,4 +168,6 @@ tests_unit_test_controller_SOURCES = tests/unit/test_controller.c tests/unit/fak
 tests_unit_test_controller_LDADD = $(CONTROLLER_TEST_LIBS)
 tests_unit_test_controller_admin_SOURCES = tests/unit/test_controller_admin.c tests/unit/fake_cluster.c tests/unit/fake_cluster.h $(UNIT_SOURCES)
 tests_unit_test_controller_admin_LDADD = $(CONTROLLER_TEST_LIBS)
+tests_unit_test_controller_configs_SOURCES = tests/unit/test_controller_configs.c tests/unit/fake_cluster.c tests/unit/fake_cluster.h $(UNIT_SOURCES)
+tests_unit_test_controller_configs_LDADD = $(CONTROLLER_TEST_LIBS)
 TESTS += $(CONTROLLER_TESTS)

@@ -19,6 +19,8 @@ const struct api_row api_rows[] = {
 	{KP_API_OFFSET_FOR_LEADER_EPOCH, 0, 4, API_READ, api_do_offset_for_leader_epoch},
 	{KP_API_CREATE_PARTITIONS, 0, 3, API_CHANGE, api_do_create_partitions},
 	{KP_API_DESCRIBE_CONFIGS, 0, 4, API_READ, api_do_describe_configs},
+	{KP_API_ALTER_CONFIGS, 0, 2, API_CHANGE, api_do_alter_configs},
+	{KP_API_INCREMENTAL_ALTER_CONFIGS, 0, 1, API_CHANGE, api_do_incremental_alter_configs},
 	{KP_API_LIST_PARTITION_REASSIGNMENTS, 0, 0, API_READ, api_do_list_partition_reassignments},
 	{KP_API_DESCRIBE_CLUSTER, 0, 1, API_READ, api_do_describe_cluster},
 };
@@ -51,6 +53,7 @@ struct api *api_new(const struct api_init *init)
 	a->shards = init->shards;
 	a->fetch = init->fetch;
 	a->config = init->config;
+	a->running = init->running;
 	a->services = init->services;
 	a->image = image_empty();
 	a->latency = mem_zalloc(sizeof(*a->latency) * api_row_count);

@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "brokerd/config/config.h"
+#include "brokerd/config/running.h"
 #include "brokerd/fetch/fetch.h"
 #include "brokerd/link/ask.h"
 #include "brokerd/net/net.h"
@@ -29,6 +29,7 @@ struct api_init {
 	struct shard **shards;
 	struct fetch_home *fetch;
 	const struct broker_config *config;
+	struct running_seat *running; /* of the loop */
 	const struct ask_services *services;
 };
 struct api *api_new(const struct api_init *init);

@@ -22,6 +22,7 @@ struct api {
 	struct shard **shards;
 	struct fetch_home *fetch;
 	const struct broker_config *config;
+	struct running_seat *running; /* of this loop */
 	const struct ask_services *services;
 	struct image *image;
 	/* producer ids in hand; waiting InitProducerId calls */
@@ -74,7 +75,9 @@ void api_do_produce(struct api_call *c);
 void api_do_fetch(struct api_call *c);
 void api_do_list_offsets(struct api_call *c);
 void api_do_offset_for_leader_epoch(struct api_call *c);
+void api_do_incremental_alter_configs(struct api_call *c);
 void api_do_init_producer_id(struct api_call *c);
+void api_do_alter_configs(struct api_call *c);
 void api_do_create_topics(struct api_call *c);
 void api_do_delete_topics(struct api_call *c);
 void api_do_create_partitions(struct api_call *c);

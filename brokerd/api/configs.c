@@ -1,17 +1,29 @@
-/* configs.c: DescribeConfigs: topics from the image, this broker from its file; sources, synonyms, types, documentation (facts/client-quirks.md 11). */
-#include <stdio.h>
+/* configs.c: DescribeConfigs: topics and dynamic configs from the image, this broker's own from its file (facts/client-quirks.md 11); and
+ * AlterConfigs, IncrementalAlterConfigs, which the controller decides.
+ *
+ * Synonyms are all places where a setting could come from, strongest first, and as in Kafka the list begins at the first that bears the
+ * key's own name: what is in force through another name (log.retention.hours) shows as the value, with the source "default".
+ */
+#include <string.h>
 
 #include "brokerd/api/api_priv.h"
 #include "common/base/check.h"
 #include "common/config/topic_config.h"
 
 enum resource { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_BROKER_LOGGER = 8 };
-enum source { SOURCE_TOPIC = 1, SOURCE_DYNAMIC_BROKER = 2, SOURCE_DYNAMIC_DEFAULT = 3, SOURCE_STATIC = 4, SOURCE_DEFAULT = 5 };
+enum { SOURCE_TOPIC = 1, SYNONYMS_MAX = 1 + 4 * BROKER_KEY_SYNONYMS_MAX };
 
 typedef struct kp_describe_configs_request_resources req_resource;
 typedef struct kp_describe_configs_response_results resp_result;
 typedef struct kp_describe_configs_response_results_configs resp_config;
 typedef struct kp_describe_configs_response_results_configs_synonyms resp_synonym;
+
+struct describe {
+	struct api_call *c;
+	const req_resource *r;
+	resp_result *out;
+	bool synonyms, docs;
+};
 
 static int8_t wire_type(enum config_type t)
 {
@@ -29,12 +41,6 @@ static int8_t wire_type(enum config_type t)
 	return 0;
 }
 
-static int8_t wire_topic_type(enum topic_config_type t)
-{
-	static const int8_t types[] = {[TOPIC_CONFIG_BOOLEAN] = 1, [TOPIC_CONFIG_STRING] = 2, [TOPIC_CONFIG_INT] = 3, [TOPIC_CONFIG_LONG] = 5, [TOPIC_CONFIG_DOUBLE] = 6, [TOPIC_CONFIG_LIST] = 7};
-	return types[t];
-}
-
 static bool wanted(const req_resource *r, const char *key)
 {
 	if (r->configuration_keys_count < 0)
@@ -50,136 +56,168 @@ static struct slice nullable(const char *s)
 	return s ? slice_str(s) : (struct slice){0};
 }
 
-static void add_synonym(resp_config *c, const char *name, const char *value, enum source source)
+static void add_synonym(resp_config *o, const char *name, const char *value, int8_t source)
 {
-	resp_synonym *s = &c->synonyms[c->synonyms_count++];
+	resp_synonym *s = &o->synonyms[o->synonyms_count++];
 	s->name = slice_str(name);
-	s->value = nullable(value);
-	s->source = (int8_t)source;
+	s->value = o->is_sensitive ? (struct slice){0} : nullable(value);
+	s->source = source;
 }
 
-/* The milliseconds of the first of log.retention.{ms,minutes,hours} (or log.roll.*) that the file sets. */
-static const char *time_value(struct api_call *c, const char *ms_key, const char *minutes_key, const char *hours_key, const char **ret_key)
+/* Where the broker's setting `key` may come from; sources that are `cluster_only` leave the file and the defaults out. */
+static void add_broker_synonyms(struct api_call *c, resp_config *o, const char *key, bool cluster_only)
 {
-	const struct props *p = &c->api->config->props;
-	const char *v = props_get(p, ms_key);
-	int64_t n;
-	*ret_key = ms_key;
-	if (v)
-		return v;
-	if (minutes_key && (v = props_get(p, minutes_key)) && !str_to_i64(v, &n)) {
-		*ret_key = minutes_key;
-		return arena_printf(&c->r->arena, "%lld", (long long)(n < 0 ? -1 : n * 60000));
-	}
-	if ((v = props_get(p, hours_key)) && !str_to_i64(v, &n)) {
-		*ret_key = hours_key;
-		return arena_printf(&c->r->arena, "%lld", (long long)(n < 0 ? -1 : n * 3600000));
-	}
-	return NULL;
+	const char *names[BROKER_KEY_SYNONYMS_MAX];
+	uint32_t n = broker_key_synonyms(key, names);
+	bool began = o->synonyms_count > 0, named = false;
+	for (enum config_source s = CONFIG_FROM_BROKER; s <= CONFIG_FROM_DEFAULT; s++)
+		for (uint32_t i = 0; i < n; i++) {
+			const char *v = running_value_of(c->api->config, c->image, names[i], s);
+			named |= v && !strcmp(names[i], key);
+			if (v && named && (!cluster_only || s == CONFIG_FROM_CLUSTER))
+				add_synonym(o, names[i], v, (int8_t)s);
+		}
+	if (!began && o->synonyms_count)
+		o->config_source = o->synonyms[0].source;
 }
 
-static const char *static_value(struct api_call *c, const struct topic_config_key *k, const char **ret_key)
+static resp_config *add_config(struct describe *d, const char *name, enum config_type type, const char *doc)
 {
-	*ret_key = k->broker_key;
-	if (!k->broker_key)
-		return NULL;
-	if (!strcmp(k->name, "retention.ms"))
-		return time_value(c, "log.retention.ms", "log.retention.minutes", "log.retention.hours", ret_key);
-	if (!strcmp(k->name, "segment.ms"))
-		return time_value(c, "log.roll.ms", NULL, "log.roll.hours", ret_key);
-	return props_get(&c->api->config->props, k->broker_key);
+	resp_config *o = &d->out->configs[d->out->configs_count++];
+	kp_describe_configs_response_results_configs_init(o);
+	o->name = slice_str(name);
+	o->config_source = CONFIG_FROM_DEFAULT;
+	o->config_type = wire_type(type);
+	o->is_sensitive = type == CONFIG_PASSWORD;
+	o->documentation = d->docs ? slice_str(doc) : (struct slice){0};
+	o->synonyms = ARENA_ARRAY(&d->c->r->arena, resp_synonym, SYNONYMS_MAX);
+	return o;
 }
 
-static void describe_topic(struct api_call *c, const req_resource *r, const struct image_topic *t, bool synonyms, bool docs, resp_result *out)
+static void end_config(struct describe *d, resp_config *o)
 {
-	struct arena *a = &c->r->arena;
-	out->configs = ARENA_ARRAY(a, resp_config, topic_config_key_count);
+	if (!d->synonyms)
+		o->synonyms_count = 0;
+}
+
+/* ---- topics ---- */
+
+/* What a topic without the override gets from its broker. */
+static const char *inherited(struct api_call *c, const struct topic_config_key *k)
+{
+	const char *name;
+	const char *v = k->broker_key ? running_value(c->api->config, c->image, k->broker_key, &name, NULL) : NULL;
+	int64_t ms;
+	if (v && strcmp(name, k->broker_key) != 0 && broker_key_ms(name, v, &ms) == 0) /* in hours or minutes */
+		return arena_printf(&c->r->arena, "%lld", (long long)ms);
+	return v ? v : k->default_value;
+}
+
+static void describe_topic(struct describe *d, const struct image_topic *t)
+{
+	d->out->configs = ARENA_ARRAY(&d->c->r->arena, resp_config, topic_config_key_count);
 	for (size_t i = 0; i < topic_config_key_count; i++) {
 		const struct topic_config_key *k = &topic_config_keys[i];
-		if (!wanted(r, k->name))
+		if (!wanted(d->r, k->name))
 			continue;
-		resp_config *o = &out->configs[out->configs_count++];
-		kp_describe_configs_response_results_configs_init(o);
-		const char *broker_key, *over = image_topic_config(t, k->name), *stat = static_value(c, k, &broker_key);
-		o->name = slice_str(k->name);
-		o->value = slice_str(over ? over : stat ? stat : k->default_value);
-		o->config_source = over ? SOURCE_TOPIC : stat ? SOURCE_STATIC : SOURCE_DEFAULT;
-		o->is_default = !over;
-		o->config_type = wire_topic_type(k->type);
-		if (docs)
-			o->documentation = slice_str(k->meaning);
-		if (!synonyms)
-			continue;
-		o->synonyms = ARENA_ARRAY(a, resp_synonym, 3);
-		if (over)
+		resp_config *o = add_config(d, k->name, k->type, k->meaning);
+		const char *over = image_topic_config(t, k->name);
+		o->value = slice_str(over ? over : inherited(d->c, k));
+		if (over) {
+			o->config_source = SOURCE_TOPIC;
 			add_synonym(o, k->name, over, SOURCE_TOPIC);
-		if (stat)
-			add_synonym(o, broker_key, stat, SOURCE_STATIC);
+		}
 		if (k->broker_key)
-			add_synonym(o, k->broker_key, k->default_value, SOURCE_DEFAULT);
+			add_broker_synonyms(d->c, o, k->broker_key, false);
+		end_config(d, o);
 	}
 }
 
-static void describe_broker(struct api_call *c, const req_resource *r, bool synonyms, bool docs, resp_result *out)
+/* ---- brokers ---- */
+
+/* own: this broker with everything; else what is set for all brokers. */
+static void describe_broker(struct describe *d, bool own)
 {
-	struct arena *a = &c->r->arena;
-	out->configs = ARENA_ARRAY(a, resp_config, broker_key_count);
+	struct api_call *c = d->c;
+	d->out->configs = ARENA_ARRAY(&c->r->arena, resp_config, broker_key_count);
 	for (uint32_t i = 0; i < broker_key_count; i++) {
 		const struct config_key *k = &broker_keys[i];
-		bool from_file;
-		if (!wanted(r, k->name))
+		const struct broker_config *file = c->api->config;
+		enum config_mode mode = broker_key_mode(k);
+		const char *v = NULL;
+		bool there = false;
+		for (enum config_source s = own ? CONFIG_FROM_BROKER : CONFIG_FROM_CLUSTER; s <= CONFIG_FROM_DEFAULT && !v && (own || s == CONFIG_FROM_CLUSTER); s++) {
+			v = running_value_of(file, c->image, k->name, s);
+			there |= v && s != CONFIG_FROM_DEFAULT;
+		}
+		if (!wanted(d->r, k->name) || (!there && (!own || mode == CONFIG_DYNAMIC_ONLY)))
 			continue;
-		resp_config *o = &out->configs[out->configs_count++];
-		kp_describe_configs_response_results_configs_init(o);
-		const char *v = broker_config_value(c->api->config, k, &from_file);
-		bool secret = k->type == CONFIG_PASSWORD;
-		o->name = slice_str(k->name);
-		o->value = secret ? (struct slice){0} : nullable(v);
-		o->read_only = true; /* dynamic broker configs are not built yet */
-		o->is_sensitive = secret;
-		o->config_source = from_file ? SOURCE_STATIC : SOURCE_DEFAULT;
-		o->is_default = !from_file;
-		o->config_type = wire_type(k->type);
-		if (docs)
-			o->documentation = slice_str(k->doc);
-		if (!synonyms)
-			continue;
-		o->synonyms = ARENA_ARRAY(a, resp_synonym, 2);
-		if (from_file)
-			add_synonym(o, k->name, secret ? NULL : v, SOURCE_STATIC);
-		if (k->default_value)
-			add_synonym(o, k->name, k->default_value, SOURCE_DEFAULT);
+		resp_config *o = add_config(d, k->name, k->type, k->doc);
+		o->value = o->is_sensitive ? (struct slice){0} : nullable(v);
+		o->read_only = mode == CONFIG_READ_ONLY;
+		add_broker_synonyms(c, o, k->name, !own);
+		end_config(d, o);
 	}
 }
 
-static void describe(struct api_call *c, const req_resource *r, bool synonyms, bool docs, resp_result *out)
+static void refuse(struct describe *d, int16_t error, const char *message)
 {
-	kp_describe_configs_response_results_init(out);
-	out->resource_type = r->resource_type;
-	out->resource_name = r->resource_name;
-	if (r->resource_type == RESOURCE_TOPIC) {
-		const struct image_topic *t = image_find_topic(c->image, r->resource_name);
-		if (t) {
-			describe_topic(c, r, t, synonyms, docs, out);
-		} else {
-			out->error_code = KERR_UNKNOWN_TOPIC_OR_PARTITION;
-			out->error_message = slice_str("This server does not host this topic-partition.");
-		}
-	} else if (r->resource_type == RESOURCE_BROKER) {
-		char own[16];
-		snprintf(own, sizeof(own), "%d", c->api->config->broker_id);
-		if (r->resource_name.len == 0) {
-			/* cluster-wide dynamic defaults: there are none */
-			out->configs = ARENA_ARRAY(&c->r->arena, resp_config, 1);
-		} else if (slice_eq_str(r->resource_name, own)) {
-			describe_broker(c, r, synonyms, docs, out);
-		} else {
-			out->error_code = KERR_INVALID_REQUEST;
-			out->error_message = slice_str(arena_printf(&c->r->arena, "Unexpected broker id, expected %s or empty string, but received %.*s", own, (int)r->resource_name.len, (const char *)r->resource_name.ptr));
-		}
-	} else {
-		out->error_code = KERR_INVALID_REQUEST;
-		out->error_message = slice_str(arena_printf(&c->r->arena, "Unsupported resource type: %d", r->resource_type));
+	d->out->error_code = error;
+	d->out->error_message = slice_str(message);
+}
+
+static void describe_named_topic(struct describe *d)
+{
+	struct str why = {0};
+	const struct image_topic *t = image_find_topic(d->c->image, d->r->resource_name);
+	if (t)
+		describe_topic(d, t);
+	else if (topic_name_check(d->r->resource_name, &why))
+		refuse(d, KERR_INVALID_TOPIC_EXCEPTION, arena_strndup(&d->c->r->arena, why.ptr, why.len));
+	else
+		d->out->error_code = KERR_UNKNOWN_TOPIC_OR_PARTITION;
+	str_fini(&why);
+}
+
+static bool names_this_broker(struct describe *d)
+{
+	struct arena *a = &d->c->r->arena;
+	const char *name = arena_strndup(a, (const char *)d->r->resource_name.ptr, d->r->resource_name.len);
+	bool logger = d->r->resource_type == RESOURCE_BROKER_LOGGER;
+	int32_t id, own = d->c->api->config->broker_id;
+	if (str_to_i32(name, &id)) {
+		refuse(d, KERR_INVALID_REQUEST, arena_printf(a, "Broker id must be an integer, but it is: %s", name));
+		return false;
+	}
+	if (id == own)
+		return true;
+	refuse(d, KERR_INVALID_REQUEST, arena_printf(a, "Unexpected broker id, expected %d%s but received %s", own, logger ? "" : " or empty string,", name));
+	return false;
+}
+
+static void describe(struct describe *d)
+{
+	const req_resource *r = d->r;
+	kp_describe_configs_response_results_init(d->out);
+	d->out->resource_type = r->resource_type;
+	d->out->resource_name = r->resource_name;
+	d->out->error_message = slice_make("", 0);
+	switch (r->resource_type) {
+	case RESOURCE_TOPIC: describe_named_topic(d); return;
+	case RESOURCE_BROKER:
+		if (r->resource_name.len == 0)
+			describe_broker(d, false);
+		else if (names_this_broker(d))
+			describe_broker(d, true);
+		return;
+	case RESOURCE_BROKER_LOGGER:
+		if (r->resource_name.len == 0)
+			refuse(d, KERR_INVALID_REQUEST, "Broker id must not be empty");
+		else if (names_this_broker(d)) /* one stream, one level: there are no loggers by name */
+			refuse(d, KERR_INVALID_REQUEST, "This broker has no loggers whose level could be described or changed");
+		return;
+	default:
+		refuse(d, KERR_INVALID_REQUEST, arena_printf(&d->c->r->arena, "Unsupported resource type: %d", r->resource_type));
 	}
 }
 
@@ -191,6 +229,64 @@ void api_do_describe_configs(struct api_call *c)
 	resp.results = ARENA_ARRAY(&c->r->arena, resp_result, (size_t)q->resources_count + 1);
 	resp.results_count = q->resources_count;
 	for (int32_t i = 0; i < q->resources_count; i++)
-		describe(c, &q->resources[i], q->include_synonyms, q->include_documentation, &resp.results[i]);
+		describe(&(struct describe){c, &q->resources[i], &resp.results[i], q->include_synonyms, q->include_documentation});
 	api_reply(c, &resp);
+}
+
+/* ---- changes ---- */
+
+#define NO_CONTROLLER "no controller answered; the change may have been made: look before sending it again"
+
+static void alter_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)
+{
+	if (!error) {
+		api_reply_body(c, body, len);
+		return;
+	}
+	const struct kp_alter_configs_request *q = c->request;
+	struct kp_alter_configs_response resp;
+	kp_alter_configs_response_init(&resp);
+	resp.responses = ARENA_ARRAY(&c->r->arena, struct kp_alter_configs_response_responses, (size_t)q->resources_count + 1);
+	resp.responses_count = q->resources_count;
+	for (int32_t i = 0; i < q->resources_count; i++) {
+		struct kp_alter_configs_response_responses *o = &resp.responses[i];
+		kp_alter_configs_response_responses_init(o);
+		o->error_code = error;
+		o->error_message = slice_str(NO_CONTROLLER);
+		o->resource_type = q->resources[i].resource_type;
+		o->resource_name = q->resources[i].resource_name;
+	}
+	api_reply(c, &resp);
+}
+
+void api_do_alter_configs(struct api_call *c)
+{
+	api_forward_call(c, alter_done);
+}
+
+static void incremental_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)
+{
+	if (!error) {
+		api_reply_body(c, body, len);
+		return;
+	}
+	const struct kp_incremental_alter_configs_request *q = c->request;
+	struct kp_incremental_alter_configs_response resp;
+	kp_incremental_alter_configs_response_init(&resp);
+	resp.responses = ARENA_ARRAY(&c->r->arena, struct kp_incremental_alter_configs_response_responses, (size_t)q->resources_count + 1);
+	resp.responses_count = q->resources_count;
+	for (int32_t i = 0; i < q->resources_count; i++) {
+		struct kp_incremental_alter_configs_response_responses *o = &resp.responses[i];
+		kp_incremental_alter_configs_response_responses_init(o);
+		o->error_code = error;
+		o->error_message = slice_str(NO_CONTROLLER);
+		o->resource_type = q->resources[i].resource_type;
+		o->resource_name = q->resources[i].resource_name;
+	}
+	api_reply(c, &resp);
+}
+
+void api_do_incremental_alter_configs(struct api_call *c)
+{
+	api_forward_call(c, incremental_done);
 }

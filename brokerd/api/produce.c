@@ -31,10 +31,7 @@ struct produce {
 
 void api_batch_limits(struct api *a, const struct image_topic *t, int16_t produce_version, struct batch_limits *ret_lim, struct log_config *ret_cfg)
 {
-	if (t->config_count)
-		broker_topic_log_config((void *)(uintptr_t)a->config, a->image, t, ret_cfg);
-	else
-		*ret_cfg = a->config->log;
+	running_topic_log(a->running, a->image, t, ret_cfg);
 	*ret_lim = (struct batch_limits){
 		.bytes_max = ret_cfg->max_message_bytes,
 		.now_ms = env_wall_ms(a->env),

@@ -6,26 +6,10 @@
 #include <string.h>
 #include <strings.h>
 
-#include "brokerd/config/keys.h"
+#include "brokerd/config/running.h"
 #include "common/base/check.h"
 #include "common/base/mem.h"
-
-#define USED CONFIG_USED
-#define CONTROLLER CONFIG_CONTROLLER
-#define SECURITY CONFIG_SECURITY
-#define NO_EFFECT CONFIG_NO_EFFECT
-#define BOOLEAN CONFIG_BOOLEAN
-#define STRING CONFIG_STRING
-#define INT CONFIG_INT
-#define SHORT CONFIG_SHORT
-#define LONG CONFIG_LONG
-#define DOUBLE CONFIG_DOUBLE
-#define LIST CONFIG_LIST
-#define CLASS CONFIG_CLASS
-#define PASSWORD CONFIG_PASSWORD
-#define ROW(name_, type_, def_, lo_, hi_, cls_, doc_) {name_, type_, def_, lo_, hi_, cls_, doc_},
-const struct config_key broker_keys[] = {BROKER_KEYS(ROW)};
-const uint32_t broker_key_count = ARRAY_LEN(broker_keys);
+#include "common/config/topic_config.h"
 
 const char *const broker_hello_keys[] = {
 	"num.partitions", "default.replication.factor", "min.insync.replicas", "unclean.leader.election.enable", "auto.create.topics.enable",
@@ -33,14 +17,6 @@ const char *const broker_hello_keys[] = {
 	"message.max.bytes", "log.flush.interval.messages", "log.flush.interval.ms", "log.message.timestamp.type",
 };
 const uint32_t broker_hello_key_count = ARRAY_LEN(broker_hello_keys);
-
-const struct config_key *broker_key_find(const char *name)
-{
-	for (uint32_t i = 0; i < broker_key_count; i++)
-		if (!strcmp(broker_keys[i].name, name))
-			return &broker_keys[i];
-	return NULL;
-}
 
 /* Edit distance, for "did you mean"; both shorter than 64. */
 static int distance(const char *a, const char *b)
@@ -131,7 +107,7 @@ static int64_t number(struct reader *r, const char *key)
 	int64_t n = 0;
 	if (!v)
 		return 0;
-	if (str_to_i64(v, &n) || n < k->least || n > k->greatest)
+	if (config_i64(v, &n) || n < k->least || n > k->greatest)
 		fail(r, key, "`%s` is not a whole number from %lld to %lld", v, (long long)k->least, (long long)k->greatest);
 	return n;
 }
@@ -140,7 +116,7 @@ static bool flag(struct reader *r, const char *key)
 {
 	const char *v = text(r, key);
 	bool b = false;
-	if (v && str_to_bool(v, &b))
+	if (v && config_bool(v, &b))
 		fail(r, key, "`%s` is neither true nor false", v);
 	return b;
 }
@@ -291,35 +267,35 @@ static void read_log_dirs(struct reader *r)
 		fail(r, key, "names no directory");
 }
 
+/* Numbers that are read when they are wanted (running.h) are still refused here when they are none. */
+static void check_values(struct reader *r)
+{
+	for (uint32_t i = 0; i < broker_key_count && !r->failed; i++) {
+		const struct config_key *k = &broker_keys[i];
+		const char *v = props_get(&r->c->props, k->name);
+		struct str why = {0};
+		if (!v || k->cls != CONFIG_USED || !topic_config_of_broker_key(k->name))
+			continue;
+		if (k->type == CONFIG_INT || k->type == CONFIG_LONG)
+			(void)number(r, k->name);
+		else if (broker_key_check(k, v, &why))
+			fail(r, k->name, "%s", str_cstr(&why));
+		str_fini(&why);
+	}
+}
+
 static void read_log_settings(struct reader *r)
 {
-	struct log_config *l = &r->c->log;
-	log_config_defaults(l);
-	l->segment_bytes = (int32_t)number(r, "log.segment.bytes");
-	l->segment_ms = is_set(r, "log.roll.ms") ? number(r, "log.roll.ms") : number(r, "log.roll.hours") * 3600000;
-	l->segment_jitter_ms = is_set(r, "log.roll.jitter.ms") ? number(r, "log.roll.jitter.ms") : 0;
-	l->index_interval_bytes = (int32_t)number(r, "log.index.interval.bytes");
-	l->segment_index_bytes = (int32_t)number(r, "log.index.size.max.bytes");
-	l->max_message_bytes = (int32_t)number(r, "message.max.bytes");
-	l->retention_ms = is_set(r, "log.retention.ms") ? number(r, "log.retention.ms")
-		: is_set(r, "log.retention.minutes") ? number(r, "log.retention.minutes") * 60000 : number(r, "log.retention.hours") * 3600000;
-	if (l->retention_ms < 0)
-		l->retention_ms = -1;
-	l->retention_bytes = number(r, "log.retention.bytes");
-	l->file_delete_delay_ms = number(r, "log.segment.delete.delay.ms");
-	l->flush_messages = number(r, "log.flush.interval.messages");
-	l->flush_ms = is_set(r, "log.flush.interval.ms") ? number(r, "log.flush.interval.ms") : number(r, "log.flush.scheduler.interval.ms");
-	l->timestamp_before_max_ms = number(r, "log.message.timestamp.before.max.ms");
-	l->timestamp_after_max_ms = number(r, "log.message.timestamp.after.max.ms");
-	l->producer_id_expiration_ms = number(r, "producer.id.expiration.ms");
-	const char *tt = text(r, "log.message.timestamp.type");
-	l->log_append_time = !strcmp(tt, "LogAppendTime");
-	if (!l->log_append_time && strcmp(tt, "CreateTime"))
-		fail(r, "log.message.timestamp.type", "`%s` is neither CreateTime nor LogAppendTime", tt);
+	static const char *const numbers[] = {"log.roll.hours", "log.roll.jitter.hours", "log.retention.minutes", "log.retention.hours",
+		"log.flush.scheduler.interval.ms", "producer.id.expiration.ms"};
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+		(void)number(r, numbers[i]);
+	check_values(r);
 	const char *cp = text(r, "log.cleanup.policy");
 	if (strcmp(cp, "delete"))
 		fail(r, "log.cleanup.policy", "only `delete` is built yet");
-	l->cleanup_delete = true;
+	if (!r->failed)
+		running_log_defaults(r->c, NULL, &r->c->log);
 }
 
 static void read_replica_settings(struct reader *r)
@@ -344,6 +320,8 @@ static void read_all(struct reader *r)
 {
 	struct broker_config *c = r->c;
 	c->broker_id = (int32_t)number(r, is_set(r, "broker.id") || !is_set(r, "node.id") ? "broker.id" : "node.id");
+	if (is_set(r, "broker.id") && !is_set(r, "node.id")) /* two names of one thing, as Kafka shows them */
+		props_set(&c->props, "node.id", text(r, "broker.id"));
 	if (c->broker_id < 0)
 		fail(r, "broker.id", "must be set to a number that no other broker of the cluster has (generated ids are not built yet)");
 	const char *rack = text(r, "broker.rack");
@@ -383,11 +361,6 @@ static void read_all(struct reader *r)
 	read_replica_settings(r);
 }
 
-static bool same_as_default(const struct config_key *k, const char *v)
-{
-	return k->default_value ? !strcmp(k->default_value, v) : !*v;
-}
-
 /* Keys that nobody listed but whose name promises protection. */
 static bool promises_security(const char *key)
 {
@@ -416,9 +389,9 @@ static void check_keys(struct reader *r, struct str *warnings)
 				str_printf(warnings, "%s:%d: unknown key %s (nearest known: %s)\n", r->file, p->line, p->key, nearest_key(p->key));
 			continue;
 		}
-		if (k->cls == CONFIG_SECURITY && !same_as_default(k, p->value))
+		if (k->cls == CONFIG_SECURITY && !broker_key_same_as_default(k, p->value))
 			fail(r, p->key, "this protection is not built yet; remove the line and keep the port private");
-		if (k->cls == CONFIG_NO_EFFECT && !same_as_default(k, p->value))
+		if (k->cls == CONFIG_NO_EFFECT && !broker_key_same_as_default(k, p->value))
 			str_printf(warnings, "%s:%d: %s has no effect\n", r->file, p->line, p->key);
 	}
 }
@@ -489,52 +462,4 @@ const char *broker_config_value(const struct broker_config *c, const struct conf
 	const char *v = props_get(&c->props, k->name);
 	*ret_static = v != NULL;
 	return v ? v : k->default_value;
-}
-
-static void override_i64(const struct image_topic *t, const char *key, int64_t *out)
-{
-	const char *v = image_topic_config(t, key);
-	int64_t n;
-	if (v && !str_to_i64(v, &n)) /* ZooKeeper may hold anything: what does not parse keeps the broker's value */
-		*out = n;
-}
-
-static void override_i32(const struct image_topic *t, const char *key, int32_t *out)
-{
-	int64_t n = *out;
-	override_i64(t, key, &n);
-	if (n >= INT32_MIN && n <= INT32_MAX)
-		*out = (int32_t)n;
-}
-
-void broker_topic_log_config(void *broker_config, const struct image *im, const struct image_topic *t, struct log_config *ret_cfg)
-{
-	const struct broker_config *c = broker_config;
-	(void)im;
-	*ret_cfg = c->log;
-	override_i32(t, "segment.bytes", &ret_cfg->segment_bytes);
-	override_i64(t, "segment.ms", &ret_cfg->segment_ms);
-	override_i64(t, "segment.jitter.ms", &ret_cfg->segment_jitter_ms);
-	override_i32(t, "index.interval.bytes", &ret_cfg->index_interval_bytes);
-	override_i32(t, "segment.index.bytes", &ret_cfg->segment_index_bytes);
-	override_i32(t, "max.message.bytes", &ret_cfg->max_message_bytes);
-	override_i64(t, "retention.ms", &ret_cfg->retention_ms);
-	override_i64(t, "retention.bytes", &ret_cfg->retention_bytes);
-	override_i64(t, "file.delete.delay.ms", &ret_cfg->file_delete_delay_ms);
-	override_i64(t, "flush.messages", &ret_cfg->flush_messages);
-	override_i64(t, "flush.ms", &ret_cfg->flush_ms);
-	override_i64(t, "message.timestamp.before.max.ms", &ret_cfg->timestamp_before_max_ms);
-	override_i64(t, "message.timestamp.after.max.ms", &ret_cfg->timestamp_after_max_ms);
-	const char *tt = image_topic_config(t, "message.timestamp.type");
-	if (tt)
-		ret_cfg->log_append_time = !strcmp(tt, "LogAppendTime");
-	const char *cp = image_topic_config(t, "cleanup.policy");
-	if (cp) {
-		ret_cfg->cleanup_delete = strstr(cp, "delete") != NULL;
-		ret_cfg->cleanup_compact = strstr(cp, "compact") != NULL;
-	}
-	if (ret_cfg->segment_bytes < 14)
-		ret_cfg->segment_bytes = 14;
-	if (ret_cfg->flush_messages < 1)
-		ret_cfg->flush_messages = 1;
 }

@@ -1,6 +1,6 @@
-/* config.h: the broker's static configuration: parsed once, checked, immutable.
+/* config.h: the broker's static configuration: parsed once, checked, immutable. What is in force over it: running.h.
  *
- * Kafka's keys in Java properties syntax (keys.h has one row per key). Problems are told in one line each: what is refused ends the start
+ * Kafka's keys in Java properties syntax (common/config/keys.h has one row per key). Problems are told in one line each: what is refused ends the start
  * with exit 78, what has no effect is a warning.
  */
 #pragma once
@@ -13,20 +13,7 @@
 #include "brokerd/replica/shard.h"
 #include "common/base/props.h"
 #include "common/base/str.h"
-
-enum config_type { CONFIG_BOOLEAN, CONFIG_STRING, CONFIG_INT, CONFIG_SHORT, CONFIG_LONG, CONFIG_DOUBLE, CONFIG_LIST, CONFIG_CLASS, CONFIG_PASSWORD };
-enum config_class { CONFIG_USED, CONFIG_CONTROLLER, CONFIG_SECURITY, CONFIG_NO_EFFECT };
-struct config_key {
-	const char *name;
-	enum config_type type;
-	const char *default_value; /* NULL = unset */
-	int64_t least, greatest;
-	enum config_class cls;
-	const char *doc;
-};
-extern const struct config_key broker_keys[];
-extern const uint32_t broker_key_count;
-const struct config_key *broker_key_find(const char *name);
+#include "common/config/broker_key.h"
 
 struct config_listener { char *name, *host; uint16_t port; char *security; };
 
@@ -55,7 +42,7 @@ struct broker_config {
 	int64_t controlled_shutdown_backoff_ms;
 	int64_t recovery_checkpoint_ms, start_checkpoint_ms;
 	int32_t recovery_threads_per_dir;
-	struct log_config log;         /* topic defaults */
+	struct log_config log;         /* topic defaults, as far as the file says */
 	struct replica_config replica;
 };
 
@@ -66,8 +53,6 @@ void broker_config_free(struct broker_config *c);
 
 /* Value in force and where it comes from, for DescribeConfigs: the file's, else the default (may be NULL). */
 const char *broker_config_value(const struct broker_config *c, const struct config_key *k, bool *ret_static);
-/* The log settings of a topic: its overrides over the broker's values. */
-void broker_topic_log_config(void *broker_config, const struct image *im, const struct image_topic *t, struct log_config *ret_cfg);
 /* The keys whose values must agree cluster-wide, for the hello (protocol.md D1). */
 extern const char *const broker_hello_keys[];
 extern const uint32_t broker_hello_key_count;

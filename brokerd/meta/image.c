@@ -49,6 +49,7 @@ struct image {
 	uint32_t bucket_count; /* power of two */
 	uint32_t topic_count;
 	struct entities *entities; /* NULL = none */
+	uint64_t configs_version;
 };
 
 /* ---- small parts ---- */
@@ -295,6 +296,11 @@ const char *image_entity_config(const struct image *im, const char *entity, cons
 	return NULL;
 }
 
+uint64_t image_configs_version(const struct image *im)
+{
+	return im->configs_version;
+}
+
 bool image_ids_has(const struct image_ids *s, int32_t id)
 {
 	for (int32_t i = 0; i < s->count; i++)
@@ -400,6 +406,7 @@ static struct image *image_clone(const struct image *base)
 	im->bucket_count = base->bucket_count;
 	im->topic_count = base->topic_count;
 	im->entities = base->entities;
+	im->configs_version = base->configs_version;
 	im->by_name = mem_alloc(sizeof(struct bucket *) * im->bucket_count);
 	im->by_id = mem_alloc(sizeof(struct bucket *) * im->bucket_count);
 	for (uint32_t i = 0; i < im->bucket_count; i++) {
@@ -588,8 +595,6 @@ static int apply_topic(struct image *im, const pb_topic *m, struct image_changes
 	if (m->config_set || !old) {
 		t->config = configs_from_pb(m->config, m->n_config);
 		t->config_count = (uint32_t)m->n_config;
-		if (old)
-			ch->configs_changed = true;
 	} else {
 		t->config_count = old->config_count;
 		t->config = mem_alloc(sizeof(*t->config) * (old->config_count + 1));
@@ -669,6 +674,7 @@ static void apply_entities(struct image *im, const pb_changes *ch)
 	}
 	entities_unref(im->entities);
 	im->entities = e;
+	im->configs_version++;
 }
 
 static int apply_changes(struct image *im, const pb_changes *ch, struct image_changes *out, size_t *cap)
@@ -791,6 +797,7 @@ int image_apply_snapshot(struct image *base, int32_t controller_epoch, uint64_t 
 				changes_add_all(&out, &out_cap, old, false);
 		}
 	out.brokers_changed = out.configs_changed = true;
+	im->configs_version = base->configs_version + 1; /* a snapshot holds them all, even when there are none */
 	if (!im->cluster_id[0]) {
 		mem_free(im->cluster_id);
 		im->cluster_id = mem_strdup(base->cluster_id);

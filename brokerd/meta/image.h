@@ -76,6 +76,8 @@ void image_each_topic(const struct image *im, bool (*fn)(void *ctx, const struct
 const char *image_topic_config(const struct image_topic *t, const char *key); /* override or NULL */
 /* Dynamic broker config: entity "brokers/1" or "brokers/<default>"; NULL if not set. */
 const char *image_entity_config(const struct image *im, const char *entity, const char *key);
+/* Greater with each delta or snapshot that brought dynamic broker configs; 0 before the first. */
+uint64_t image_configs_version(const struct image *im);
 
 bool image_ids_has(const struct image_ids *s, int32_t id);
 
@@ -95,7 +97,7 @@ struct image_changes {
 	uint32_t count;
 	struct image_gone *gone;
 	uint32_t gone_count;
-	bool brokers_changed, configs_changed;
+	bool brokers_changed, configs_changed; /* configs: of brokers; a topic's names all of its partitions */
 };
 void image_changes_free(struct image_changes *c);
 /* Adds a removal of one partition of a topic that no image knows. */

@@ -796,6 +796,11 @@ struct net_loop *net_loop_new(struct loop *l, uint32_t idx, const struct net_con
 	return n;
 }
 
+void net_loop_limit(struct net_loop *n, uint32_t connections_max)
+{
+	n->cfg.connections_max = connections_max;
+}
+
 void net_loop_set_peers(struct net_loop *n, struct net_loop **peers, uint32_t count)
 {
 	n->peers = peers;

@@ -62,6 +62,8 @@ typedef enum net_verdict net_handler_fn(void *ctx, struct net_request *r);
 
 struct net_loop *net_loop_new(struct loop *l, uint32_t idx, const struct net_config *cfg, net_handler_fn *fn, void *ctx);
 void net_loop_free(struct net_loop *n);
+/* Another connections_max; those that are there stay. On the loop. */
+void net_loop_limit(struct net_loop *n, uint32_t connections_max);
 /* All net loops of the broker, in order of idx, so that connections can move. */
 void net_loop_set_peers(struct net_loop *n, struct net_loop **peers, uint32_t count);
 /* Opens a listener; port 0 = any (ret_port). Runs on the loop. */

@@ -44,7 +44,7 @@ struct shard_init {
 	const struct replica_config *config; /* lives as long as the shard */
 	const struct shard_host *host;
 	struct log_dirs *dirs;               /* set before the first load; NULL until then */
-	/* topic-level log config from an image topic (overrides over the broker's values); pure, any thread. NULL: Kafka's defaults. Not called
+	/* topic-level log config from an image topic (overrides over the broker's values); on the shard's loop. NULL: Kafka's defaults. Not called
 	 * for a directory that no image names yet: it opens with defaults and is reconfigured by the first state. */
 	void (*log_config)(void *ctx, const struct image *im, const struct image_topic *t, struct log_config *ret_cfg);
 	void *log_config_ctx;

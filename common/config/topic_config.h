@@ -12,9 +12,9 @@
 #include <stdint.h>
 
 #include "common/base/err.h"
+#include "common/base/slice.h"
 #include "common/base/str.h"
-
-enum topic_config_type { TOPIC_CONFIG_BOOLEAN, TOPIC_CONFIG_STRING, TOPIC_CONFIG_INT, TOPIC_CONFIG_LONG, TOPIC_CONFIG_DOUBLE, TOPIC_CONFIG_LIST };
+#include "common/config/value.h"
 
 /* X(key, type, default, lowest, highest, allowed words (for STRING and LIST; NULL any), broker key, effect, meaning) */
 #define TOPIC_CONFIG_TABLE(X) \
@@ -38,7 +38,7 @@ enum topic_config_type { TOPIC_CONFIG_BOOLEAN, TOPIC_CONFIG_STRING, TOPIC_CONFIG
 	X("message.format.version", STRING, "3.0-IV1", 0, 0, NULL, "log.message.format.version", false, "Ignored by Kafka since 3.0; the format is always v2.") \
 	X("message.timestamp.after.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, NULL, "log.message.timestamp.after.max.ms", true, "How far in the future a CreateTime may be.") \
 	X("message.timestamp.before.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, NULL, "log.message.timestamp.before.max.ms", true, "How far in the past a CreateTime may be.") \
-	X("message.timestamp.difference.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, NULL, "log.message.timestamp.difference.max.ms", false, "Old single bound for both directions.") \
+	X("message.timestamp.difference.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, NULL, "log.message.timestamp.difference.max.ms", true, "Old single bound for both directions; used where the newer one is at its default.") \
 	X("message.timestamp.type", STRING, "CreateTime", 0, 0, "CreateTime,LogAppendTime", "log.message.timestamp.type", true, "Keep the producer's time or stamp at the leader.") \
 	X("min.cleanable.dirty.ratio", DOUBLE, "0.5", 0, 1, NULL, "log.cleaner.min.cleanable.ratio", false, "Dirty share of the log needed before compaction.") \
 	X("min.compaction.lag.ms", LONG, "0", 0, INT64_MAX, NULL, "log.cleaner.min.compaction.lag.ms", false, "Records younger than this are not compacted.") \
@@ -57,7 +57,7 @@ enum topic_config_type { TOPIC_CONFIG_BOOLEAN, TOPIC_CONFIG_STRING, TOPIC_CONFIG
 
 struct topic_config_key {
 	const char *name;
-	enum topic_config_type type;
+	enum config_type type;
 	const char *default_value;
 	int64_t lowest, highest;
 	const char *words;      /* allowed ones, comma-separated; NULL any */
@@ -69,6 +69,9 @@ extern const struct topic_config_key topic_config_keys[]; /* ascending names */
 extern const size_t topic_config_key_count;
 
 const struct topic_config_key *topic_config_find(const char *name); /* NULL if unknown */
+const struct topic_config_key *topic_config_of_broker_key(const char *broker_key); /* whose default it gives; NULL if none */
 /* Whether Klamm takes this value for this key. ERR_INVAL: no (unknown key, wrong type, out of bounds, no effect yet); then a sentence
- * is added to `problem` (may be NULL). internal: __consumer_offsets and the like may be compacted before compaction exists. */
+ * is added to `problem` (may be NULL), Kafka's where Kafka refuses as well. internal: __consumer_offsets and the like may be compacted before compaction exists. */
 MUST_CHECK int topic_config_check(const char *name, const char *value, bool internal, struct str *problem);
+/* ERR_INVAL and Kafka's sentence in `problem` if no topic can have that name. */
+MUST_CHECK int topic_name_check(struct slice name, struct str *problem);

@@ -9,35 +9,11 @@
 #include "common/wire/kerr.h"
 #include "controllerd/plan/assign.h"
 
-enum { NAME_MAX_BYTES = 249, REPLICAS_MAX = 1000 };
-
-static bool name_byte(uint8_t c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-}
+enum { REPLICAS_MAX = 1000 };
 
 int16_t plan_topic_name_check(struct slice name, struct str *problem)
 {
-	if (name.len == 0) {
-		str_add(problem, "Topic name is invalid: the empty string is not allowed");
-		return KERR_INVALID_TOPIC_EXCEPTION;
-	}
-	if (slice_eq_str(name, ".") || slice_eq_str(name, "..")) {
-		str_printf(problem, "Topic name is invalid: '%.*s' is not allowed", (int)name.len, (const char *)name.ptr);
-		return KERR_INVALID_TOPIC_EXCEPTION;
-	}
-	if (name.len > NAME_MAX_BYTES) {
-		str_printf(problem, "Topic name is invalid: the length of '%.*s' is longer than the max allowed length %d", 300, (const char *)name.ptr, NAME_MAX_BYTES);
-		return KERR_INVALID_TOPIC_EXCEPTION;
-	}
-	for (size_t i = 0; i < name.len; i++) {
-		if (name_byte(name.ptr[i]))
-			continue;
-		str_printf(problem, "Topic name is invalid: '%.*s' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'",
-			   (int)name.len, (const char *)name.ptr);
-		return KERR_INVALID_TOPIC_EXCEPTION;
-	}
-	return KERR_NONE;
+	return topic_name_check(name, problem) ? KERR_INVALID_TOPIC_EXCEPTION : KERR_NONE;
 }
 
 bool plan_topic_internal(struct slice name)

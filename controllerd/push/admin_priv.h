@@ -42,6 +42,9 @@ void admin_timeout(struct push_pending *q, int32_t timeout_ms);
 MUST_CHECK bool admin_written(struct push_pending *q);
 struct slice admin_text(struct push_pending *q, const struct str *s); /* a copy that lives as long as q; null if empty */
 
+/* ---- admin_configs.c ---- */
+extern const struct admin_call admin_alter_configs, admin_incremental_alter_configs;
+
 /* ---- admin_topics.c ---- */
 extern const struct admin_call admin_create_topics, admin_delete_topics, admin_list_partition_reassignments;
 

@@ -13,8 +13,6 @@
 #include "common/zk/zkdata.h"
 #include "controllerd/state/state.h"
 
-enum { CHANGE_AGE_MS = 15 * 60 * 1000 };
-
 struct topic_read { /* one topic's nodes on their way in */
 	char *name;
 	bool first;   /* part of the reign's first load */
@@ -155,20 +153,13 @@ static void on_entity(void *ctx, void *arg, int err, struct slice data, const st
 	if (!gone(s, err)) {
 		struct arena a;
 		struct zkd_config c = {0};
+		struct plan_configs set = {0};
 		arena_init(&a, 0);
-		int32_t id;
-		bool readable = err == ERR_NOENT || (err == 0 && zkd_config_decode(data, &a, &c) == 0);
-		if (readable && strcmp(r->name, ZKD_DEFAULT_ENTITY) == 0)
-			take_configs(&s->im->default_config, &c);
-		else if (readable && zkp_id(r->name, &id) == 0)
-			take_configs(&plan_entity_get(s->im, id)->config, &c);
-		arena_fini(&a);
-		s->configs_changed = true;
-		if (s->loaded) {
-			state_min_isr_changed(s);
-			state_touch_all(s); /* unclean election may be allowed now */
-			s->host.changed(s->host.ctx);
+		if (err == ERR_NOENT || (err == 0 && zkd_config_decode(data, &a, &c) == 0)) {
+			take_configs(&set, &c);
+			state_take_entity(s, r->name, &set);
 		}
+		arena_fini(&a);
 		read_done(s, r->first);
 	}
 	name_read_free(r);
@@ -201,14 +192,11 @@ static void on_topic_config(void *ctx, void *arg, int err, struct slice data, co
 		struct plan_topic *t = plan_topic_find(s->im, r->name);
 		struct arena a;
 		struct zkd_config c = {0};
+		struct plan_configs set = {0};
 		arena_init(&a, 0);
 		if (t && (err == ERR_NOENT || (err == 0 && zkd_config_decode(data, &a, &c) == 0))) {
-			take_configs(&t->config, &c);
-			t->has_config_node = err == 0;
-			state_publish_topic(s, t, true);
-			for (int32_t i = 0; i < t->partition_count; i++)
-				if (t->partitions[i].replicas.n)
-					state_touch(s, &t->partitions[i]);
+			take_configs(&set, &c);
+			state_take_topic_config(s, t, &set, err == 0);
 		}
 		arena_fini(&a);
 	}
@@ -225,15 +213,6 @@ void load_topic_config(struct state *s, const char *topic)
 
 /* ---- config notifications ---- */
 
-static void on_removed(void *ctx, void *arg, int err, size_t failed, const struct zk_op_result *results) {}
-
-static void drop_node(struct state *s, const char *path)
-{
-	struct write *w = write_new(WRITE_BULK, on_removed, s, NULL);
-	write_delete(w, path, -1);
-	writer_submit(&s->wr, w);
-}
-
 static void on_change(void *ctx, void *arg, int err, struct slice data, const struct zk_stat *st)
 {
 	struct state *s = ctx;
@@ -242,10 +221,12 @@ static void on_change(void *ctx, void *arg, int err, struct slice data, const st
 	struct zkd_entity e;
 	arena_init(&a, 0);
 	if (!gone(s, err) && err == 0) {
-		int64_t age_ms = env_wall_ms(s->env) - st->ctime_ms;
-		if (age_ms > CHANGE_AGE_MS) {
-			drop_node(s, zkp_config_change_node(&a, r->name));
-		} else if (!r->first && zkd_config_change_decode(data, &a, &e) == 0) {
+		int64_t seq;
+		if (state_note_old(s, st->ctime_ms))
+			state_note_drop(s, r->name);
+		else if (zkp_sequence(r->name, ZKP_CONFIG_CHANGE_PREFIX, &seq) == 0)
+			state_note_seen(s, seq, st->ctime_ms);
+		if (!r->first && zkd_config_change_decode(data, &a, &e) == 0) {
 			if (e.kind == ZKD_ENTITY_TOPIC && e.name)
 				load_topic_config(s, e.name);
 			else if (e.kind == ZKD_ENTITY_BROKER)
@@ -265,6 +246,7 @@ static void on_change_list(void *ctx, void *arg, int err, const struct zk_names 
 	arena_init(&a, 0);
 	if (!gone(s, err)) {
 		int64_t highest = s->config_seq, seq;
+		state_notes_purge(s);
 		for (size_t i = 0; err == 0 && i < names->count; i++) {
 			if (zkp_sequence(names->names[i], ZKP_CONFIG_CHANGE_PREFIX, &seq) || seq <= s->config_seq)
 				continue;

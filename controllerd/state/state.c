@@ -523,6 +523,7 @@ void state_end(struct state *s)
 	timer_stop(&s->later_timer);
 	writer_stop(&s->wr);
 	calls_cancel(&s->calls);
+	configs_end(s);
 	pids_end(s);
 	growth_end(s);
 	while (!list_empty(&s->deleted))
@@ -547,4 +548,5 @@ void state_fini(struct state *s)
 	calls_fini(&s->calls);
 	mem_free(s->removed);
 	mem_free(s->removed_brokers);
+	mem_free(s->notes);
 }

@@ -5,7 +5,7 @@
  * state should be and writes it; one write is in flight per node, and events meanwhile cause another look (C3).
  * Nothing reaches the lists of what is to be published before ZooKeeper has acknowledged it (C1).
  * Files: state.c (looks, partition writes), load.c (reading, watching), life.c (brokers: admission, death), topics.c (creation and
- * deletion), growth.c (more partitions, by request or by hand), pids.c (producer id blocks).
+ * deletion), growth.c (more partitions, by request or by hand), configs.c (configs of topics and brokers), pids.c (producer id blocks).
  * Thread: the control loop. Failure: the end of the reign (state_end) drops all of it.
  */
 #pragma once
@@ -14,6 +14,7 @@
 #include "common/base/list.h"
 #include "common/env/loop.h"
 #include "controllerd/elect/elect.h"
+#include "controllerd/plan/configs.h"
 #include "controllerd/plan/elect.h"
 #include "controllerd/plan/grow.h"
 #include "controllerd/plan/image.h"
@@ -52,6 +53,9 @@ struct state_deleted { /* a removed topic whose replicas are not all gone yet (K
 struct state_removed { /* to be published */
 	struct uuid id;
 	char *name;
+};
+struct state_note { /* a config notification that lies in ZooKeeper */
+	int64_t seq, ctime_ms;
 };
 struct state_failover {
 	bool any;
@@ -95,7 +99,11 @@ struct state {
 	struct plan_configs creating; /* names that are being created */
 	struct plan_configs reading;  /* names whose nodes are being read */
 	bool topics_reading, topics_again, admin_after;
+	/* configs */
 	int64_t config_seq;     /* last notification seen; -1 none */
+	struct state_note *notes;
+	size_t note_count, note_cap;
+	struct state_config_line *config_lines; /* by entity: changes under way */
 	/* topic nodes, growth.c */
 	struct topic_watch *watches; /* by name */
 	struct list sweep;      /* of these: the ones to be looked at in turn */
@@ -178,6 +186,26 @@ void growth_watch(struct state *s, const char *topic, bool made); /* before its 
 void growth_unwatch(struct state *s, const char *topic); /* before the node is deleted */
 void growth_settled(struct state *s, struct plan_topic *t); /* it is not busy any more */
 void growth_end(struct state *s);
+
+/* ---- configs.c ---- */
+struct state_alter { /* a change of one entity's configs; what it points to lives until fn ran */
+	enum plan_entity_kind kind;
+	const char *topic; /* NULL: a broker */
+	int32_t broker;    /* -1: all brokers */
+	struct plan_config_changes changes;
+	bool validate_only;
+	void (*fn)(void *ctx, void *arg, int16_t error, const struct str *problem); /* once; problem: NULL with 0 */
+	void *ctx, *arg;
+};
+void state_alter_config(struct state *s, const struct state_alter *q);
+/* What ZooKeeper has is this set (taken over): into the image, and published if it is another one. node: /config/topics/T is there. */
+void state_take_topic_config(struct state *s, struct plan_topic *t, struct plan_configs *set, bool node);
+void state_take_entity(struct state *s, const char *name, struct plan_configs *set); /* a child of /config/brokers */
+void state_note_seen(struct state *s, int64_t seq, int64_t ctime_ms);
+bool state_note_old(const struct state *s, int64_t ctime_ms);
+void state_note_drop(struct state *s, const char *name);
+void state_notes_purge(struct state *s);
+void configs_end(struct state *s);
 
 /* ---- pids.c ---- */
 void state_producer_ids(struct state *s, int32_t broker, void (*fn)(void *ctx, void *arg, int16_t error, int64_t first, int32_t count), void *ctx, void *arg);

@@ -49,6 +49,11 @@ static void write_add(struct write *w, enum zk_op_kind kind, const char *path, s
 }
 
 void write_create(struct write *w, const char *path, struct slice data) { write_add(w, ZK_OP_CREATE, path, data, -1); }
+void write_create_sequential(struct write *w, const char *prefix, struct slice data)
+{
+	write_add(w, ZK_OP_CREATE, prefix, data, -1);
+	w->ops[w->count - 1].flags = ZK_SEQUENTIAL;
+}
 void write_set(struct write *w, const char *path, struct slice data, int32_t version) { write_add(w, ZK_OP_SET, path, data, version); }
 void write_delete(struct write *w, const char *path, int32_t version) { write_add(w, ZK_OP_DELETE, path, (struct slice){NULL, 0}, version); }
 size_t write_ops(const struct write *w) { return w->count; }

@@ -30,6 +30,7 @@ typedef void write_done_fn(void *ctx, void *arg, int err, size_t failed, const s
 struct write *write_new(enum write_lane lane, write_done_fn *done, void *ctx, void *arg);
 /* path and data are copied; data.ptr NULL = null data. */
 void write_create(struct write *w, const char *path, struct slice data);
+void write_create_sequential(struct write *w, const char *prefix, struct slice data); /* ten digits follow; its result names it */
 void write_set(struct write *w, const char *path, struct slice data, int32_t version);
 void write_delete(struct write *w, const char *path, int32_t version);
 size_t write_ops(const struct write *w);

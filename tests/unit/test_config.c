@@ -3,8 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "brokerd/config/config.h"
+#include "brokerd/config/running.h"
 #include "common/base/check.h"
+#include "proto/klamm/control.pb-c.h"
 #include "tests/unit/unit.h"
 
 static struct str problem, warnings;
@@ -305,6 +306,109 @@ static void test_table(void)
 	finish();
 }
 
+/* ---- what is in force ---- */
+
+/* An image after `im` (given up) in which broker 1 or all brokers (id < 0) have these configs: key, value, ..., NULL. */
+static struct image *with_configs(struct image *im, const char *entity, const char *const *pairs)
+{
+	Klamm__Control__ConfigEntry rows[8], *ptrs[8];
+	Klamm__Control__EntityConfig e, *pe = &e;
+	Klamm__Control__Changes ch;
+	struct image_changes changes;
+	struct image *next = NULL;
+	klamm__control__changes__init(&ch);
+	klamm__control__entity_config__init(&e);
+	e.entity = (char *)(uintptr_t)entity;
+	e.config = ptrs;
+	for (; pairs[0]; pairs += 2) {
+		Klamm__Control__ConfigEntry *r = &rows[e.n_config];
+		klamm__control__config_entry__init(r);
+		r->key = (char *)(uintptr_t)pairs[0];
+		r->value = (char *)(uintptr_t)pairs[1];
+		ptrs[e.n_config++] = r;
+	}
+	ch.configs = &pe;
+	ch.n_configs = 1;
+	CU_ASSERT_EQUAL_FATAL(image_apply(im, 1, image_seq(im) + 1, &ch, &next, &changes), 0);
+	image_changes_free(&changes);
+	image_unref(im);
+	return next;
+}
+
+#define PAIRS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* This broker's own, then the cluster's, then the file, then the default; the names of one setting stand in for each other. */
+static void test_running(void)
+{
+	struct image *im = image_empty();
+	CU_ASSERT_EQUAL_FATAL(parse_more("log.retention.hours=1\nmessage.max.bytes=500"), 0);
+	struct running_seat seat = {.file = cfg};
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.retention_ms, 3600000);
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.max_message_bytes, 500);
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.segment_bytes, 1073741824);
+	im = with_configs(im, "brokers/<default>", PAIRS("log.retention.ms", "7", "message.max.bytes", " 600 ", "max.connections", "9"));
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.retention_ms, 7);
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.max_message_bytes, 600);
+	CU_ASSERT_EQUAL(running_of(&seat, im)->max_connections, 9);
+	im = with_configs(im, "brokers/1", PAIRS("log.retention.ms", "8", "log.message.timestamp.type", "LogAppendTime"));
+	im = with_configs(im, "brokers/2", PAIRS("log.segment.bytes", "999")); /* another broker's */
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.retention_ms, 8);
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.max_message_bytes, 600);
+	CU_ASSERT(running_of(&seat, im)->log.log_append_time);
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.segment_bytes, 1073741824);
+	/* what ZooKeeper should not have: no number, out of bounds, not dynamic, no key */
+	im = with_configs(im, "brokers/1", PAIRS("log.retention.ms", "x", "log.segment.bytes", "3", "log.retention.hours", "9", "no.such.key", "1"));
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.retention_ms, 7);
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.segment_bytes, 1073741824);
+	im = with_configs(im, "brokers/1", PAIRS(NULL));
+	im = with_configs(im, "brokers/<default>", PAIRS(NULL));
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.retention_ms, 3600000);
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.max_message_bytes, 500);
+	struct image *old = image_empty(); /* a request that carries an older image does not bring old values back */
+	CU_ASSERT_EQUAL(running_of(&seat, old)->version, image_configs_version(im));
+	image_unref(old);
+	image_unref(im);
+	finish();
+}
+
+static void test_running_topic(void)
+{
+	struct image *im = with_configs(image_empty(), "brokers/<default>", PAIRS("log.segment.bytes", "5000", "log.message.timestamp.difference.max.ms", "60"));
+	struct image_config over[] = {{(char *)(uintptr_t)"cleanup.policy", (char *)(uintptr_t)""}, {(char *)(uintptr_t)"message.timestamp.after.max.ms", (char *)(uintptr_t)"5"},
+		{(char *)(uintptr_t)"retention.ms", (char *)(uintptr_t)"11"}, {(char *)(uintptr_t)"segment.bytes", (char *)(uintptr_t)"no"}};
+	struct image_topic t = {.name = (char *)(uintptr_t)"t", .config = over, .config_count = ARRAY_LEN(over)};
+	struct log_config l;
+	CU_ASSERT_EQUAL_FATAL(parse(BASE), 0);
+	struct running_seat seat = {.file = cfg};
+	running_topic_log(&seat, im, &t, &l);
+	CU_ASSERT_EQUAL(l.retention_ms, 11);
+	CU_ASSERT_EQUAL(l.segment_bytes, 5000); /* what does not parse keeps the broker's value */
+	CU_ASSERT_FALSE(l.cleanup_delete || l.cleanup_compact);
+	CU_ASSERT_EQUAL(l.timestamp_before_max_ms, 60); /* the old key, where the newer one is not set */
+	CU_ASSERT_EQUAL(l.timestamp_after_max_ms, 5);
+	image_unref(im);
+	finish();
+}
+
+static void test_modes(void)
+{
+	CU_ASSERT_EQUAL(broker_key_mode(broker_key_find("listeners")), CONFIG_PER_BROKER);
+	CU_ASSERT_EQUAL(broker_key_mode(broker_key_find("log.retention.ms")), CONFIG_CLUSTER_WIDE);
+	CU_ASSERT_EQUAL(broker_key_mode(broker_key_find("log.retention.hours")), CONFIG_READ_ONLY);
+	CU_ASSERT(broker_key_live(broker_key_find("message.max.bytes")));
+	CU_ASSERT_FALSE(broker_key_live(broker_key_find("num.io.threads")));
+	uint32_t dynamic = 0;
+	for (uint32_t i = 0; i < broker_key_count; i++) {
+		struct str why = {0};
+		dynamic += broker_key_mode(&broker_keys[i]) != CONFIG_READ_ONLY;
+		if (broker_keys[i].default_value)
+			CU_ASSERT_EQUAL(broker_key_check(&broker_keys[i], broker_keys[i].default_value, &why), 0);
+		str_fini(&why);
+	}
+	CU_ASSERT_EQUAL(dynamic, 62); /* as many as have a row of their own: no name is misspelt */
+}
+
 UNIT_MAIN("config", {"base", test_base}, {"syntax", test_syntax}, {"unknown_key", test_unknown_key}, {"bad_values", test_bad_values},
 	{"what_must_be_set", test_what_must_be_set}, {"security_refused", test_security_refused}, {"no_effect", test_no_effect},
-	{"listeners", test_listeners}, {"overrides", test_overrides}, {"times", test_times}, {"not_properties", test_not_properties}, {"table", test_table})
+	{"listeners", test_listeners}, {"overrides", test_overrides}, {"times", test_times}, {"not_properties", test_not_properties}, {"table", test_table},
+	{"running", test_running}, {"running_topic", test_running_topic}, {"modes", test_modes})

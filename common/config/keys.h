@@ -2,6 +2,7 @@
  *   X(name, type, default (NULL = unset), least, greatest, class, documentation)
  * class: USED honoured; CONTROLLER is controllerd's; SECURITY promises protection: refused (exit 78) until it is honoured;
  * NO_EFFECT known, warned about when it is not the default.
+ * Below it: the keys that Kafka changes without restart, X(name, where it may be set). Read through broker_key.h.
  */
 #pragma once
 
@@ -60,6 +61,7 @@
 	X("log.roll.ms", LONG, NULL, INT64_MIN, INT64_MAX, USED, "Default of segment.ms; null = log.roll.hours.") \
 	X("log.roll.hours", INT, "168", 1, INT32_MAX, USED, "Same in hours.") \
 	X("log.roll.jitter.ms", LONG, NULL, INT64_MIN, INT64_MAX, USED, "Default of segment.jitter.ms; null = log.roll.jitter.hours (0).") \
+	X("log.roll.jitter.hours", INT, "0", 0, INT32_MAX, USED, "Same in hours.") \
 	X("log.retention.ms", LONG, NULL, INT64_MIN, INT64_MAX, USED, "Default of retention.ms; null = minutes, then hours.") \
 	X("log.retention.minutes", INT, NULL, INT32_MIN, INT32_MAX, USED, "Same in minutes.") \
 	X("log.retention.hours", INT, "168", INT32_MIN, INT32_MAX, USED, "Same in hours.") \
@@ -78,6 +80,10 @@
 	X("log.message.timestamp.type", STRING, "CreateTime", 0, 0, USED, "Default of message.timestamp.type.") \
 	X("log.message.timestamp.before.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, USED, "Default of message.timestamp.before.max.ms.") \
 	X("log.message.timestamp.after.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, USED, "Default of message.timestamp.after.max.ms.") \
+	X("log.message.timestamp.difference.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, USED, "Old single bound for both directions; used where the newer one is at its default.") \
+	X("log.message.downconversion.enable", BOOLEAN, "true", 0, 0, NO_EFFECT, "Default of message.downconversion.enable.") \
+	X("log.local.retention.bytes", LONG, "-2", -2, INT64_MAX, NO_EFFECT, "Default of local.retention.bytes.") \
+	X("log.local.retention.ms", LONG, "-2", -2, INT64_MAX, NO_EFFECT, "Default of local.retention.ms.") \
 	X("log.cleaner.enable", BOOLEAN, "true", 0, 0, NO_EFFECT, "Run the cleaner (needed for __consumer_offsets).") \
 	X("log.cleaner.threads", INT, "1", 0, INT32_MAX, NO_EFFECT, "Cleaner threads.") \
 	X("log.cleaner.dedupe.buffer.size", LONG, "134217728", INT64_MIN, INT64_MAX, NO_EFFECT, "Memory for key maps, all threads; 24 bytes per key (16 hash + 8 offset); over 1 MiB per thread.") \
@@ -90,6 +96,9 @@
 	X("log.cleaner.max.compaction.lag.ms", LONG, "9223372036854775807", 1, INT64_MAX, NO_EFFECT, "Default of max.compaction.lag.ms.") \
 	X("log.cleaner.delete.retention.ms", LONG, "86400000", 0, INT64_MAX, NO_EFFECT, "Default of delete.retention.ms.") \
 	X("compression.type", STRING, "producer", 0, 0, NO_EFFECT, "Default of the topic config.") \
+	X("compression.gzip.level", INT, "-1", INT32_MIN, INT32_MAX, NO_EFFECT, "Default of the topic config.") \
+	X("compression.lz4.level", INT, "9", 1, 17, NO_EFFECT, "Default of the topic config.") \
+	X("compression.zstd.level", INT, "3", -131072, 22, NO_EFFECT, "Default of the topic config.") \
 	X("min.insync.replicas", INT, "1", 1, INT32_MAX, USED, "Default of the topic config.") \
 	X("unclean.leader.election.enable", BOOLEAN, "false", 0, 0, USED, "Default of the topic config.") \
 	X("auto.leader.rebalance.enable", BOOLEAN, "true", 0, 0, CONTROLLER, "Move leadership back to preferred replicas by itself.") \
@@ -141,7 +150,7 @@
 	X("authorizer.class.name", STRING, "", 0, 0, SECURITY, "ACL plugin; kafka.security.authorizer.AclAuthorizer in ZK mode (removed in 4.x: StandardAuthorizer).") \
 	X("super.users", STRING, "", 0, 0, SECURITY, "Semicolon list Type:name that pass every check.") \
 	X("allow.everyone.if.no.acl.found", BOOLEAN, "false", 0, 0, SECURITY, "Result for a resource without ACLs.") \
-	X("principal.builder.class", CLASS, "DefaultKafkaPrincipalBuilder", 0, 0, SECURITY, "Builds User:name from TLS/SASL.") \
+	X("principal.builder.class", CLASS, "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder", 0, 0, SECURITY, "Builds User:name from TLS/SASL.") \
 	X("sasl.enabled.mechanisms", LIST, "GSSAPI", 0, 0, SECURITY, "Mechanisms offered (per listener prefix).") \
 	X("sasl.mechanism.inter.broker.protocol", STRING, "GSSAPI", 0, 0, SECURITY, "Mechanism used between brokers.") \
 	X("sasl.jaas.config", PASSWORD, NULL, 0, 0, SECURITY, "listener.name.{name}.{mechanism}.sasl.jaas.config on the server.") \
@@ -168,3 +177,67 @@
 	X("log.dir.reserved.bytes", LONG, "1073741824", 0, INT64_MAX, USED, "Free space below which producers are refused.") \
 	X("log.scrub.bytes.per.second", LONG, "0", 0, INT64_MAX, NO_EFFECT, "Background verification of logs.") \
 	X("log.message.format.version", STRING, "3.0-IV1", 0, 0, NO_EFFECT, "Ignored by Kafka 3.x as well: the format is v2.")
+
+#define BROKER_DYNAMIC_KEYS(X) \
+	X("listeners", PER_BROKER) \
+	X("advertised.listeners", PER_BROKER) \
+	X("listener.security.protocol.map", PER_BROKER) \
+	X("num.network.threads", CLUSTER_WIDE) \
+	X("num.io.threads", CLUSTER_WIDE) \
+	X("background.threads", CLUSTER_WIDE) \
+	X("num.replica.fetchers", CLUSTER_WIDE) \
+	X("num.recovery.threads.per.data.dir", CLUSTER_WIDE) \
+	X("max.connections", CLUSTER_WIDE) \
+	X("max.connections.per.ip", CLUSTER_WIDE) \
+	X("max.connections.per.ip.overrides", CLUSTER_WIDE) \
+	X("max.connection.creation.rate", CLUSTER_WIDE) \
+	X("message.max.bytes", CLUSTER_WIDE) \
+	X("log.segment.bytes", CLUSTER_WIDE) \
+	X("log.roll.ms", CLUSTER_WIDE) \
+	X("log.roll.jitter.ms", CLUSTER_WIDE) \
+	X("log.retention.ms", CLUSTER_WIDE) \
+	X("log.retention.bytes", CLUSTER_WIDE) \
+	X("log.cleanup.policy", CLUSTER_WIDE) \
+	X("log.segment.delete.delay.ms", CLUSTER_WIDE) \
+	X("log.index.size.max.bytes", CLUSTER_WIDE) \
+	X("log.index.interval.bytes", CLUSTER_WIDE) \
+	X("log.flush.interval.messages", CLUSTER_WIDE) \
+	X("log.flush.interval.ms", CLUSTER_WIDE) \
+	X("log.preallocate", CLUSTER_WIDE) \
+	X("log.message.timestamp.type", CLUSTER_WIDE) \
+	X("log.message.timestamp.before.max.ms", CLUSTER_WIDE) \
+	X("log.message.timestamp.after.max.ms", CLUSTER_WIDE) \
+	X("log.cleaner.threads", CLUSTER_WIDE) \
+	X("log.cleaner.dedupe.buffer.size", CLUSTER_WIDE) \
+	X("log.cleaner.io.buffer.size", CLUSTER_WIDE) \
+	X("log.cleaner.io.buffer.load.factor", CLUSTER_WIDE) \
+	X("log.cleaner.io.max.bytes.per.second", CLUSTER_WIDE) \
+	X("log.cleaner.backoff.ms", CLUSTER_WIDE) \
+	X("log.cleaner.min.cleanable.ratio", CLUSTER_WIDE) \
+	X("log.cleaner.min.compaction.lag.ms", CLUSTER_WIDE) \
+	X("log.cleaner.max.compaction.lag.ms", CLUSTER_WIDE) \
+	X("log.cleaner.delete.retention.ms", CLUSTER_WIDE) \
+	X("compression.type", CLUSTER_WIDE) \
+	X("min.insync.replicas", CLUSTER_WIDE) \
+	X("unclean.leader.election.enable", CLUSTER_WIDE) \
+	X("transaction.partition.verification.enable", CLUSTER_WIDE) \
+	X("producer.id.expiration.ms", CLUSTER_WIDE) \
+	X("principal.builder.class", PER_BROKER) \
+	X("sasl.enabled.mechanisms", PER_BROKER) \
+	X("sasl.mechanism.inter.broker.protocol", PER_BROKER) \
+	X("sasl.jaas.config", PER_BROKER) \
+	X("ssl.client.auth", PER_BROKER) \
+	X("ssl.keystore.location", PER_BROKER) \
+	X("ssl.truststore.location", PER_BROKER) \
+	X("ssl.enabled.protocols", PER_BROKER) \
+	X("leader.replication.throttled.rate", DYNAMIC_ONLY) \
+	X("follower.replication.throttled.rate", DYNAMIC_ONLY) \
+	X("replica.alter.log.dirs.io.max.bytes.per.second", DYNAMIC_ONLY) \
+	X("metric.reporters", CLUSTER_WIDE) \
+	X("log.message.timestamp.difference.max.ms", CLUSTER_WIDE) \
+	X("log.message.downconversion.enable", CLUSTER_WIDE) \
+	X("log.local.retention.bytes", CLUSTER_WIDE) \
+	X("log.local.retention.ms", CLUSTER_WIDE) \
+	X("compression.gzip.level", CLUSTER_WIDE) \
+	X("compression.lz4.level", CLUSTER_WIDE) \
+	X("compression.zstd.level", CLUSTER_WIDE)

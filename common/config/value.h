@@ -1,0 +1,27 @@
+/* value.h: configuration values as text: types, Kafka's rules for them and Kafka's sentences about what breaks them. Pure; any thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/base/str.h"
+
+enum config_type { CONFIG_BOOLEAN, CONFIG_STRING, CONFIG_INT, CONFIG_SHORT, CONFIG_LONG, CONFIG_DOUBLE, CONFIG_LIST, CONFIG_CLASS, CONFIG_PASSWORD };
+struct config_rule {
+	enum config_type type;
+	int64_t lowest, highest; /* numbers; both 0: DOUBLE without bounds */
+	const char *words;       /* STRING, LIST: the allowed ones, comma-separated; NULL any */
+};
+/* ERR_INVAL and one sentence in `problem`, else 0. Blanks around a value are not part of it. */
+MUST_CHECK int config_value_check(const char *key, const char *value, const struct config_rule *rule, struct str *problem);
+/* The same setting, however it is written. */
+bool config_value_same(enum config_type type, const char *a, const char *b);
+
+/* Typed reading as Java does it (blanks around are ignored): ERR_INVAL if the text is none. */
+MUST_CHECK int config_i64(const char *value, int64_t *ret);
+MUST_CHECK int config_bool(const char *value, bool *ret);
+bool config_word_in(const char *words, const char *word, size_t len);
+/* A list as Kafka appends to it (what is there already is left out) and subtracts from it (each entry once). */
+void config_list_append(struct str *out, const char *list, const char *more);
+void config_list_subtract(struct str *out, const char *list, const char *less);

@@ -1,0 +1,217 @@
+"""cases_config.py: configs that take effect: by request and by znodes, of topics and of brokers, without a restart."""
+import glob
+import json
+import os
+import struct
+import time
+
+import wire
+from cluster import check
+from confwire import APPEND, BROKER, DELETE, SET, SUBTRACT, TOPIC, alter, describe, incremental
+
+
+def ok(results):
+    check(all(e == 0 for e, _ in results), "refused: %s", results)
+
+
+def segments(c, topic, partition, broker):
+    return sorted(glob.glob(os.path.join(c.dir, "data", "broker-%d" % broker, "%s-%d" % (topic, partition), "*.log")))
+
+
+def produce_code(c, topic, size, broker=None, acks=-1):
+    """Error code of one record of this size, sent to the leader of partition 0."""
+    w = wire.Conn(c.port(broker or c.state(topic, 0)["leader"]))
+    try:
+        return wire.produce_error(w.call(wire.PRODUCE, 3, wire.produce(topic, 0, wire.batch([b"x" * size]), acks=acks, timeout=2000)))
+    finally:
+        w.close()
+
+
+def note_texts(c):
+    return [json.loads(c.zk().get("/config/changes/" + n)[0]) for n in sorted(c.zk().children("/config/changes"))]
+
+
+def topic_configs(c):
+    """What a running log does changes on every replica; what cannot be is refused and leaves no trace."""
+    c.start(log__retention__check__interval__ms=500)
+    c.create_topic("t", 1)
+    w = wire.Conn(c.port(2))
+    check(produce_code(c, "t", 5000) == 0, "5000 bytes are taken at first")
+    ok(incremental(w, [(TOPIC, "t", [("max.message.bytes", SET, "2000"), ("segment.bytes", SET, "3000"), ("file.delete.delay.ms", SET, "200")])]))
+    check(c.zk_json("/config/topics/t") == {"version": 1, "config": {"file.delete.delay.ms": "200", "max.message.bytes": "2000", "segment.bytes": "3000"}},
+        "the node is %s", c.zk_json("/config/topics/t"))
+    check(note_texts(c) == [{"version": 2, "entity_path": "topics/t"}], "notifications: %s", note_texts(c))
+    # the broker that was asked knows before it answers, the others within a moment
+    check(describe(w, TOPIC, "t", ["segment.bytes"])[2]["segment.bytes"].value == "3000", "it is described at once")
+    c.until(lambda: produce_code(c, "t", 5000) == 10, "5000 bytes are MESSAGE_TOO_LARGE now", 2)
+    for _ in range(6):
+        check(produce_code(c, "t", 1500) == 0, "1500 bytes are taken")
+    for b in (1, 2, 3):
+        c.until(lambda b=b: len(segments(c, "t", 0, b)) >= 3, "broker %d rolls small segments" % b, 5)
+    ok(incremental(w, [(TOPIC, "t", [("retention.bytes", SET, "3000")])]))
+    for b in (1, 2, 3):
+        c.until(lambda b=b: len(segments(c, "t", 0, b)) <= 2, "broker %d deletes by size" % b, 10)
+    # refused: nothing of the request happens
+    before = (c.zk().get("/config/topics/t")[0], len(note_texts(c)))
+    for changes, code in (([("flush.ms", SET, "5"), ("retention.ms", SET, "abc")], 40), ([("nosuch", SET, "1")], 40), ([("flush.ms", SET, "1"), ("flush.ms", SET, "2")], 42),
+            ([("flush.ms", SET, None)], 42), ([("flush.ms", APPEND, "1")], 40), ([("compression.type", SET, "gzip")], 40), ([("cleanup.policy", SET, "compact")], 40)):
+        got = incremental(w, [(TOPIC, "t", changes)])
+        check(got[0][0] == code and got[0][1], "%s gives %s", changes, got)
+    ok(incremental(w, [(TOPIC, "t", [("flush.ms", SET, "5")])], validate_only=True))
+    check(alter(w, [(TOPIC, "t", [("flush.ms", "5")]), (TOPIC, "t", [])])[1][0] == 42, "a resource twice")
+    check(incremental(w, [(TOPIC, "nosuch", [("flush.ms", SET, "5")])])[0][0] == 3, "an unknown topic")
+    check((c.zk().get("/config/topics/t")[0], len(note_texts(c))) == before, "nothing was written")
+    # a list; the rest is taken away, one by one and as a whole
+    ok(incremental(w, [(TOPIC, "t", [("cleanup.policy", SUBTRACT, "delete"), ("segment.bytes", DELETE, None)])]))
+    got = describe(w, TOPIC, "t", ["cleanup.policy", "segment.bytes"])[2]
+    check(got["cleanup.policy"].value == "" and got["segment.bytes"].source == "default", "after subtract and delete: %s", vars(got["cleanup.policy"]))
+    ok(alter(w, [(TOPIC, "t", [("retention.ms", "77000")])]))
+    check(c.zk_json("/config/topics/t")["config"] == {"retention.ms": "77000"}, "AlterConfigs replaces the whole set")
+    c.until(lambda: produce_code(c, "t", 5000) == 0, "5000 bytes are taken again", 2)
+    # and survives everybody's death
+    for d in list(c.brokers()) + list(c.controllers()):
+        d.kill()
+    for d in list(c.controllers()) + list(c.brokers()):
+        d.start()
+    c.wait_serving()
+    w = wire.Conn(c.port(1))
+    entry = describe(w, TOPIC, "t", ["retention.ms"])[2]["retention.ms"]
+    check((entry.value, entry.source) == ("77000", "topic"), "after a restart: %s", vars(entry))
+
+
+def min_isr(c):
+    """min.insync.replicas of a topic and of the cluster while they run: the controller tells the leader (protocol.md E2)."""
+    c.start(min__insync__replicas=1)
+    c.create_topic("m", 1)
+    c.isr_is("m", 1, 3)
+    leader = c.state("m", 0)["leader"]
+    other = [b for b in (1, 2, 3) if b != leader]
+    w = wire.Conn(c.port(leader))
+    ok(incremental(w, [(TOPIC, "m", [("min.insync.replicas", SET, "3")])]))
+    check(produce_code(c, "m", 10) == 0, "three of three are in sync")
+    c.broker(other[0]).kill()
+    c.until(lambda: produce_code(c, "m", 10, leader) in (19, 20), "two are not enough", 20)
+    ok(incremental(w, [(TOPIC, "m", [("min.insync.replicas", DELETE, None)])]))
+    c.until(lambda: produce_code(c, "m", 10, leader) == 0, "the broker's own minimum is 1", 2)
+    ok(incremental(w, [(BROKER, "", [("min.insync.replicas", SET, "3")])]))
+    c.until(lambda: produce_code(c, "m", 10, leader) in (19, 20), "the cluster's is 3 now", 2)
+    check(describe(w, TOPIC, "m", ["min.insync.replicas"])[2]["min.insync.replicas"].synonyms ==
+        [("min.insync.replicas", "3", "dynamic-default"), ("min.insync.replicas", "1", "static"), ("min.insync.replicas", "1", "default")], "synonyms in order")
+
+
+def broker_configs(c):
+    """Per broker over the cluster's default over the file, in force at once and after a restart."""
+    c.start(message__max__bytes=4000)
+    c.create_topic("b", 1, 3, "max.message.bytes=1000000")
+    for t in ("b1", "b2", "b3"):
+        c.create_topic(t, 1)
+    leads = {c.state(t, 0)["leader"]: t for t in ("b1", "b2", "b3")}
+    check(len(leads) >= 2, "leaders are spread: %s", leads)
+    one, two = sorted(leads)[:2]
+    w1, w2 = wire.Conn(c.port(one)), wire.Conn(c.port(two))
+    takes = lambda b, size: produce_code(c, leads[b], size, b) == 0  # noqa: E731
+    check(takes(one, 3000) and not takes(one, 5000), "the file's limit holds")
+    ok(incremental(w1, [(BROKER, "", [("message.max.bytes", SET, "9000")])]))
+    c.until(lambda: takes(one, 8000) and takes(two, 8000), "the cluster's default is over the file", 2)
+    ok(incremental(w2, [(BROKER, str(two), [("message.max.bytes", SET, "2000")])]))
+    c.until(lambda: takes(one, 8000) and not takes(two, 3000), "a broker's own is over that", 2)
+    check(produce_code(c, "b", 500000) == 0, "the topic's is over all of them")
+    check(c.zk_json("/config/brokers/%d" % two) == {"version": 1, "config": {"message.max.bytes": "2000"}}, "the node of the broker")
+    check([n["entity_path"] for n in note_texts(c)] == ["brokers/<default>", "brokers/%d" % two], "notifications: %s", note_texts(c))
+    error, _, got = describe(w2, BROKER, str(two), ["message.max.bytes", "broker.id", "log.dirs"])
+    check(error == 0 and got["message.max.bytes"].synonyms == [("message.max.bytes", "2000", "dynamic-broker"), ("message.max.bytes", "9000", "dynamic-default"),
+        ("message.max.bytes", "4000", "static"), ("message.max.bytes", "1048588", "default")], "synonyms in order: %s", got["message.max.bytes"].synonyms)
+    check(got["broker.id"].read_only and not got["message.max.bytes"].read_only, "what can change is not read only")
+    error, _, got = describe(w1, BROKER, "")
+    check(error == 0 and list(got) == ["message.max.bytes"] and got["message.max.bytes"].source == "dynamic-default", "the cluster's default: %s", list(got))
+    for kind, name, changes, code in ((BROKER, str(two), [("message.max.bytes", SET, "1")], 42), (BROKER, str(one), [("broker.rack", SET, "r")], 42),
+            (BROKER, "", [("listeners", SET, "PLAINTEXT://:1")], 42), (BROKER, str(one), [("num.io.threads", SET, "9")], 40), (BROKER, str(one), [("nosuch", SET, "9")], 40),
+            (BROKER, "x", [("message.max.bytes", SET, "1")], 42), (99, "x", [("message.max.bytes", SET, "1")], 42), (8, str(one), [("kafka", SET, "INFO")], 42)):
+        got = incremental(w1, [(kind, name, changes)])
+        check(got[0][0] == code and got[0][1], "%s %s %s gives %s", kind, name, changes, got)
+    check(describe(w1, BROKER, str(two))[0] == 42, "another broker's is asked there")
+    c.broker(two).kill()
+    c.broker(two).start()
+    c.wait_serving()
+    w2 = wire.Conn(c.port(two))
+    check(describe(w2, BROKER, str(two), ["message.max.bytes"])[2]["message.max.bytes"].value == "2000", "it survives a restart")
+    ok(incremental(w2, [(BROKER, str(two), [("message.max.bytes", DELETE, None)])]))
+    check(describe(w2, BROKER, str(two), ["message.max.bytes"])[2]["message.max.bytes"].value == "9000", "the default is in force again")
+    ok(alter(w2, [(BROKER, "", [])]))
+    check(describe(w2, BROKER, str(two), ["message.max.bytes"])[2]["message.max.bytes"].value == "4000", "and the file")
+
+
+def by_znodes(c):
+    """Nodes that stock tools write, with a notification of either form, are in force within two seconds."""
+    c.start()
+    c.create_topic("z", 1)
+    z = c.zk()
+    leader = c.state("z", 0)["leader"]
+    w = wire.Conn(c.port(leader))
+
+    def within(what, condition):
+        began = time.monotonic()
+        c.until(condition, what, 10)
+        took = time.monotonic() - began
+        check(took < 2 * c.slow, "%s took %.2f s", what, took)
+
+    def value(kind, name, key):
+        return describe(w, kind, name, [key])[2].get(key)
+
+    def entry_is(kind, name, key, want):
+        e = value(kind, name, key)
+        return e is not None and e.value == want
+    z.set("/config/topics/z", b'{"version":1,"config":{"max.message.bytes":"900","no.such.key":"1"}}')
+    z.create("/config/changes/config_change_0000000000", b'{"version":2,"entity_path":"topics/z"}')
+    within("a topic by entity_path", lambda: produce_code(c, "z", 2000) == 10)
+    z.set("/config/topics/z", b'{"version":1,"config":{"max.message.bytes":"3000"}}')
+    z.create("/config/changes/config_change_0000000001", b'{"version":1,"entity_type":"topics","entity_name":"z"}')
+    within("a topic in the old form", lambda: produce_code(c, "z", 2000) == 0)
+    z.create("/config/brokers/<default>", b'{"version":1,"config":{"log.retention.ms":"86400000","log.cleaner.threads":"2"}}')
+    z.create("/config/changes/config_change_0000000002", b'{"version":2,"entity_path":"brokers/<default>"}')
+    within("the default of brokers", lambda: entry_is(TOPIC, "z", "retention.ms", "86400000"))
+    z.create("/config/brokers/%d" % leader, b'{"version":1,"config":{"log.retention.ms":"1000000"}}')
+    z.create("/config/changes/config_change_0000000003", b'{"version":2,"entity_path":"brokers/%d"}' % leader)
+    within("one broker", lambda: entry_is(TOPIC, "z", "retention.ms", "1000000"))
+    name, active = c.active_controller()
+    check("has no effect" in active.log_text() and "log.cleaner.threads" in active.log_text(), "controller %s tells what nobody will do", name)
+    # while no controller runs: the next one reads what there is
+    for d in c.controllers():
+        d.kill()
+    z.set("/config/topics/z", b'{"version":1,"config":{"max.message.bytes":"700"}}')
+    z.create("/config/changes/config_change_0000000004", b'{"version":2,"entity_path":"topics/z"}')
+    for d in c.controllers():
+        d.start()
+    c.until(lambda: produce_code(c, "z", 2000) == 10, "read by the next reign", 20)
+    z.create("/config/changes/config_change_0000000005", b"garbage")
+    z.create("/config/changes/config_change_0000000006", b'{"version":2,"entity_path":"clients/a"}')
+    ok(incremental(wire.Conn(c.port(leader)), [(TOPIC, "z", [("max.message.bytes", DELETE, None)])]))
+    check(c.zk_json("/config/topics/z") == {"version": 1, "config": {}}, "an emptied node stays, as Kafka's")
+    c.until(lambda: produce_code(c, "z", 2000) == 0, "and is in force", 2)
+
+
+def many_changes(c):
+    """Hundreds of changes at once, of many topics and of the same ones, all are there in the end."""
+    c.start()
+    topics = ["many-%d" % i for i in range(40)]
+    for t in topics:
+        c.klamm("topic", "create", t, "--partitions", "1", "--replication-factor", "3")
+    conns = [wire.Conn(c.port(b)) for b in (1, 2, 3)]
+    rounds = 10
+    for r in range(rounds):
+        for k, w in enumerate(conns):  # three clients change different keys of the same topics
+            key = ("retention.ms", "flush.ms", "segment.ms")[k]
+            body = struct.pack(">i", len(topics))
+            for t in topics:
+                body += struct.pack(">b", TOPIC) + wire.string(t) + struct.pack(">i", 1) + wire.string(key) + struct.pack(">b", SET) + wire.string(str(100000 + r))
+            w.send(44, 0, body + b"\0")
+    for w in conns:
+        for _ in range(rounds):
+            answer = w.answer()[1]
+            check(len(answer) < 4096 and struct.unpack(">i", answer[4:8])[0] == len(topics), "an answer for each topic")
+    want = {k: str(100000 + rounds - 1) for k in ("retention.ms", "flush.ms", "segment.ms")}
+    for t in topics:
+        check(c.zk_json("/config/topics/" + t)["config"] == want, "%s has %s", t, c.zk_json("/config/topics/" + t))
+
+
+CASES = {f.__name__: f for f in (topic_configs, min_isr, broker_configs, by_znodes, many_changes)}

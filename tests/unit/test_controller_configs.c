@@ -1,0 +1,140 @@
+/* test_controller_configs.c: AlterConfigs and what stock tools write below /config, on whole controllers in the simulated world (fake_cluster.h). */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/wire/kerr.h"
+#include "common/zk/zkdata.h"
+#include "proto/kafka/kp.h"
+#include "tests/unit/fake_cluster.h"
+#include "tests/unit/unit.h"
+
+/* One key of one resource; the code of its row. */
+static int16_t alter_config(struct fake_world *w, int id, int8_t type, const char *name, const char *key, const char *value, bool validate_only)
+{
+	static uint64_t number = 5000;
+	struct kp_incremental_alter_configs_request r;
+	struct kp_incremental_alter_configs_request_resources res;
+	struct kp_incremental_alter_configs_request_resources_configs c;
+	kp_incremental_alter_configs_request_init(&r);
+	kp_incremental_alter_configs_request_resources_init(&res);
+	kp_incremental_alter_configs_request_resources_configs_init(&c);
+	c.name = slice_str(key);
+	c.value = value ? slice_str(value) : (struct slice){NULL, 0};
+	c.config_operation = value ? 0 : 1;
+	res.resource_type = type;
+	res.resource_name = slice_str(name);
+	res.configs = &c;
+	res.configs_count = 1;
+	r.resources = &res;
+	r.resources_count = 1;
+	r.validate_only = validate_only;
+	fake_ask(w, id, KP_API_INCREMENTAL_ALTER_CONFIGS, 1, &r, ++number);
+	struct fake *f = fake_broker(w, id);
+	for (int i = 0; i < 500 && f->reply_number != number; i++)
+		fake_run_ms(w, 10);
+	CU_ASSERT_EQUAL(f->reply_number, number);
+	struct arena a;
+	struct kp_incremental_alter_configs_response out;
+	struct slice in = slice_make(f->reply, (size_t)f->reply_len);
+	arena_init(&a, 0);
+	int16_t code = f->reply_error ? (int16_t)f->reply_error : -98;
+	if (!f->reply_error && wire_decode(&kp_incremental_alter_configs_response_desc, 1, &in, &a, &out) == 0 && out.responses_count == 1)
+		code = out.responses[0].error_code;
+	arena_fini(&a);
+	return code;
+}
+
+static void count_node(void *ctx, const char *path, struct slice data, const struct zk_stat *stat) { ++*(int *)ctx; }
+static int notes(struct fake_world *w)
+{
+	int n = 0;
+	sim_zk_walk(w->sim, ZKP_CONFIG_CHANGES, count_node, &n);
+	return n - 1;
+}
+
+static bool text_is(struct fake_world *w, const char *path, const char *want)
+{
+	struct str s = {0};
+	bool same = fake_zk_text(w, path, &s) && strcmp(str_cstr(&s), want) == 0;
+	if (!same)
+		printf("    %s: %s\n", path, str_cstr(&s));
+	str_fini(&s);
+	return same;
+}
+
+/* The nodes are Kafka's to the byte, the brokers hear of it before the client does, and old notifications go. */
+static void test_configs(void)
+{
+	struct fake_world *w = fake_cluster(21, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), 0);
+	CU_ASSERT_EQUAL(fake_view(fake_broker(w, 2), "t", 0)->min_isr, 1);
+	CU_ASSERT_EQUAL(alter_config(w, 1, 2, "t", "min.insync.replicas", "2", true), 0); /* only looked at */
+	CU_ASSERT_EQUAL(notes(w), 0);
+	CU_ASSERT_EQUAL(alter_config(w, 1, 2, "t", "min.insync.replicas", "2", false), 0);
+	CU_ASSERT(text_is(w, "/config/topics/t", "{\"version\":1,\"config\":{\"min.insync.replicas\":\"2\"}}"));
+	CU_ASSERT(text_is(w, "/config/changes/config_change_0000000000", "{\"version\":2,\"entity_path\":\"topics/t\"}"));
+	fake_run_ms(w, 100);
+	CU_ASSERT_EQUAL(fake_view(fake_broker(w, 2), "t", 0)->min_isr, 2);
+	CU_ASSERT_EQUAL(alter_config(w, 1, 2, "t", "min.insync.replicas", "0", false), KERR_INVALID_CONFIG);
+	CU_ASSERT_EQUAL(alter_config(w, 1, 2, "nosuch", "retention.ms", "1", false), KERR_UNKNOWN_TOPIC_OR_PARTITION);
+	CU_ASSERT_EQUAL(alter_config(w, 2, 4, "2", "log.retention.ms", "5", false), 0);
+	CU_ASSERT_EQUAL(alter_config(w, 2, 4, "1", "log.retention.ms", "5", false), KERR_INVALID_REQUEST); /* not the broker that was asked */
+	CU_ASSERT(text_is(w, "/config/brokers/2", "{\"version\":1,\"config\":{\"log.retention.ms\":\"5\"}}"));
+	CU_ASSERT_EQUAL(alter_config(w, 3, 4, "", "min.insync.replicas", "3", false), 0);
+	CU_ASSERT(text_is(w, "/config/brokers/<default>", "{\"version\":1,\"config\":{\"min.insync.replicas\":\"3\"}}"));
+	CU_ASSERT(text_is(w, "/config/changes/config_change_0000000002", "{\"version\":2,\"entity_path\":\"brokers/<default>\"}"));
+	CU_ASSERT_EQUAL(alter_config(w, 1, 2, "t", "min.insync.replicas", NULL, false), 0);
+	fake_run_ms(w, 100);
+	CU_ASSERT_EQUAL(fake_view(fake_broker(w, 1), "t", 0)->min_isr, 3);
+	/* as a tool of 2.8 does it: the node, then a notification in the old form */
+	CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/config/topics/t", slice_str("{\"version\":1,\"config\":{\"min.insync.replicas\":\"1\"}}"), -1), 0);
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/config/changes/config_change_0000000009", slice_str("{\"version\":1,\"entity_type\":\"topics\",\"entity_name\":\"t\"}")), 0);
+	fake_run_ms(w, 1900);
+	CU_ASSERT_EQUAL(fake_view(fake_broker(w, 1), "t", 0)->min_isr, 1);
+	CU_ASSERT_EQUAL(notes(w), 5);
+	fake_run_ms(w, 16 * 60 * 1000);
+	CU_ASSERT_EQUAL(notes(w), 5); /* the next one finds them */
+	CU_ASSERT_EQUAL(alter_config(w, 1, 2, "t", "retention.ms", "9", false), 0);
+	fake_run_ms(w, 1000);
+	CU_ASSERT_EQUAL(notes(w), 1);
+	CU_ASSERT(text_is(w, "/config/topics/t", "{\"version\":1,\"config\":{\"min.insync.replicas\":\"1\",\"retention.ms\":\"9\"}}"));
+	fake_world_free(w);
+}
+
+/* Somebody writes the node between our read and our write: nothing of either is lost. */
+static void test_configs_contended(void)
+{
+	struct fake_world *w = fake_cluster(22, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), 0);
+	for (int i = 0; i < 40; i++) {
+		char text[96], value[16];
+		snprintf(text, sizeof(text), "{\"version\":1,\"config\":{\"flush.ms\":\"%d\"}}", 1000 + i);
+		snprintf(value, sizeof(value), "%d", 1 + i);
+		struct kp_incremental_alter_configs_request r;
+		struct kp_incremental_alter_configs_request_resources res;
+		struct kp_incremental_alter_configs_request_resources_configs c;
+		kp_incremental_alter_configs_request_init(&r);
+		kp_incremental_alter_configs_request_resources_init(&res);
+		kp_incremental_alter_configs_request_resources_configs_init(&c);
+		c.name = slice_str("retention.ms");
+		c.value = slice_str(value);
+		res.resource_type = 2;
+		res.resource_name = slice_str("t");
+		res.configs = &c;
+		res.configs_count = r.resources_count = 1;
+		r.resources = &res;
+		fake_ask(w, 1, KP_API_INCREMENTAL_ALTER_CONFIGS, 1, &r, (uint64_t)(9000 + i));
+		sim_world_run_until(w->sim, sim_now_us(w->sim) + i * 250); /* somewhere between the read and the write */
+		CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/config/topics/t", slice_str(text), -1), 0);
+		for (int k = 0; k < 300 && fake_broker(w, 1)->reply_number != (uint64_t)(9000 + i); k++)
+			fake_run_ms(w, 10);
+		struct str s = {0};
+		snprintf(value, sizeof(value), "\"%d\"", 1000 + i);
+		CU_ASSERT(fake_zk_text(w, "/config/topics/t", &s));
+		CU_ASSERT(strstr(str_cstr(&s), value) != NULL); /* the tool wrote last, or we built on what it wrote */
+		str_fini(&s);
+	}
+	fake_world_free(w);
+}
+
+UNIT_MAIN("controller_configs", {"configs", test_configs}, {"contended", test_configs_contended})
