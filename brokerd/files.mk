@@ -1,4 +1,4 @@
-# brokerd: everything but log/ and replica/ (their own fragments)
+# brokerd: everything but group/, log/ and replica/ (their own fragments)
 noinst_LIBRARIES += libkbroker.a
 libkbroker_a_SOURCES = \
 	brokerd/broker.c brokerd/broker.h brokerd/broker_priv.h brokerd/status.c \
@@ -11,7 +11,7 @@ libkbroker_a_SOURCES = \
 	brokerd/life/life.h brokerd/life/checkpoints.c brokerd/life/registration.c
 
 # In link order; the world (libkenvos.a or libkenvsim.a) comes after, then DAEMON_LIBS.
-BROKER_LIBS = libkbroker.a libkreplica.a libklog.a
+BROKER_LIBS = libkbroker.a libkgroup.a libkreplica.a libklog.a
 COMMON_LIBS = libklink.a libkenv.a libkcontrol.a libkwire.a libkproto.a libkcompress.a libkconfig.a libkbase.a
 DAEMON_LIBS = $(PROTOBUF_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(CODEC_LIBS)
 

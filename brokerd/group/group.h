@@ -10,7 +10,7 @@
  * joined since, calls that wait, timers, pending commits) is the handlers'; it ends with the leadership.
  *
  * Bounds: members per group by group.max.size; a member's metadata and assignment by the size of the request that brought them; offset
- * metadata by offset.metadata.max.bytes; members that have an id but did not join with it (KIP-394) count as members.
+ * metadata by offset.metadata.max.bytes; ids that were given out and did not come back with a join (KIP-394): at most group.max.size + 1.
  * Cost: a join, heartbeat, commit or expiry is O(log members) or better whatever the size of the group, a rebalance O(members); nothing walks
  * all groups but groups_list and groups_expire, which go in steps. 100,000 groups and 5,000 members in one group are normal sizes.
  * Iteration orders are those of insertion, never of addresses.
@@ -100,6 +100,8 @@ void groups_loaded(struct groups *g, int64_t now_ms, struct groups_out *out);
 /* The write was committed (err 0; base_offset of its first record): its records are replayed, then what waited is answered. Else err is
  * Kafka's code of the append (kerr.h): mapped as 4.3, 4.4 say. Takes the write over and frees it. */
 void groups_written(struct groups *g, struct groups_write *w, int16_t err, int64_t base_offset, int64_t now_ms, struct groups_out *out);
+/* A write that is not reported (after groups_resign, at the end of the process): frees it, before or after groups_free. */
+void groups_write_free(struct groups_write *w);
 /* Earliest time at which groups_tick has something to do; INT64_MAX none. */
 int64_t groups_due_ms(const struct groups *g);
 void groups_tick(struct groups *g, int64_t now_ms, struct groups_out *out);
