@@ -633,6 +633,7 @@ static void stop_gone(void *ctx)
 static void stop_closed(void *ctx)
 {
 	struct broker *b = ctx;
+	ctl_unwatch_controllers(b->ctl); /* replies come while it closes */
 	registration_close(b->reg, stop_gone, b);
 }
 

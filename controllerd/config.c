@@ -32,9 +32,9 @@ struct key {
 	X("controller.link.silence.ms", INT, "1000", 200, 600000, USED) \
 	X("controller.link.allow.remote", BOOL, "false", 0, 0, USED) \
 	X("delete.topic.enable", BOOL, "true", 0, 0, USED) \
-	X("auto.leader.rebalance.enable", BOOL, "true", 0, 0, NO_EFFECT) \
-	X("leader.imbalance.check.interval.seconds", INT, "300", 1, INT32_MAX, NO_EFFECT) \
-	X("leader.imbalance.per.broker.percentage", INT, "10", 0, INT32_MAX, NO_EFFECT) \
+	X("auto.leader.rebalance.enable", BOOL, "true", 0, 0, USED) \
+	X("leader.imbalance.check.interval.seconds", INT, "300", 1, INT32_MAX, USED) \
+	X("leader.imbalance.per.broker.percentage", INT, "10", 0, INT32_MAX, USED) \
 	X("unclean.leader.election.enable", BOOL, "false", 0, 0, NO_EFFECT) \
 	X("controller.socket.timeout.ms", INT, "30000", 1, INT32_MAX, NO_EFFECT) \
 	X("delegation.token.expiry.check.interval.ms", INT, "3600000", 1, INT32_MAX, NO_EFFECT) \
@@ -227,6 +227,9 @@ static int fill(struct parse *p, struct controller_config *c)
 	c->link_closed_grace_ms = int_of(p, "controller.link.closed.grace.ms");
 	c->link_silence_ms = int_of(p, "controller.link.silence.ms");
 	c->link_allow_remote = bool_of(p, "controller.link.allow.remote");
+	c->leader_rebalance = bool_of(p, "auto.leader.rebalance.enable");
+	c->leader_imbalance_check_s = int_of(p, "leader.imbalance.check.interval.seconds");
+	c->leader_imbalance_percentage = int_of(p, "leader.imbalance.per.broker.percentage");
 	c->delete_topic_enable = bool_of(p, "delete.topic.enable");
 	return 0;
 }

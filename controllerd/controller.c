@@ -309,6 +309,7 @@ struct controller *controller_new(struct env *env, struct loop *control, const s
 	struct state_host sh;
 	push_state_host(&c->push, &sh);
 	state_init(&c->state, control, &c->elect, &sh, c->cfg.delete_topic_enable);
+	c->state.balance = (struct state_balance){c->cfg.leader_rebalance, c->cfg.leader_imbalance_check_s, c->cfg.leader_imbalance_percentage};
 	if (cfg->topic_watch_bytes)
 		c->state.watch_bytes_max = cfg->topic_watch_bytes;
 	struct elect_config ec = {.id = c->cfg.id, .host = c->cfg.advertised_host, .port = c->cfg.advertised_port, .incarnation = incarnation, .version = KLAMM_VERSION,

@@ -29,6 +29,8 @@ struct controller_config {
 	int32_t link_closed_grace_ms, link_silence_ms;
 	bool link_allow_remote; /* links from other machines without a proof of identity (protocol.md D1) */
 	bool delete_topic_enable;
+	bool leader_rebalance;
+	int32_t leader_imbalance_check_s, leader_imbalance_percentage;
 	size_t topic_watch_bytes; /* tests: budget of watched topic paths; 0 = the usual one */
 };
 /* Java properties. On failure (ERR_INVAL) *problem is one line: file, line, key, what is allowed. Warnings are lines in *warnings.

@@ -13,12 +13,14 @@ libkcontroller_a_SOURCES = \
 	controllerd/plan/elect.c controllerd/plan/elect.h controllerd/plan/isr.c \
 	controllerd/plan/grow.c controllerd/plan/grow.h \
 	controllerd/plan/image.c controllerd/plan/image.h \
+	controllerd/plan/prefer.c controllerd/plan/prefer.h \
 	controllerd/plan/topics.c controllerd/plan/topics.h \
-	controllerd/push/admin.c controllerd/push/admin_broker.c controllerd/push/admin_configs.c controllerd/push/admin_partitions.c controllerd/push/admin_priv.h controllerd/push/admin_topics.c \
+	controllerd/push/admin.c controllerd/push/admin_broker.c controllerd/push/admin_configs.c controllerd/push/admin_elect.c \
+	controllerd/push/admin_partitions.c controllerd/push/admin_priv.h controllerd/push/admin_topics.c \
 	controllerd/push/frame.c controllerd/push/frame.h controllerd/push/live.c \
 	controllerd/push/push.h controllerd/push/ring.c controllerd/push/server.c \
 	controllerd/state/calls.c controllerd/state/calls.h controllerd/state/configs.c controllerd/state/growth.c \
-	controllerd/state/life.c controllerd/state/load.c controllerd/state/pids.c \
+	controllerd/state/life.c controllerd/state/load.c controllerd/state/pids.c controllerd/state/prefer.c \
 	controllerd/state/state.c controllerd/state/state.h controllerd/state/topics.c \
 	controllerd/state/writer.c controllerd/state/writer.h
 

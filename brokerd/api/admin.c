@@ -3,7 +3,7 @@
 #include "common/base/check.h"
 #include "common/base/mem.h"
 
-/* ---- CreateTopics, DeleteTopics, CreatePartitions, ListPartitionReassignments ---- */
+/* ---- CreateTopics, DeleteTopics, CreatePartitions, ElectLeaders, ListPartitionReassignments ---- */
 
 #define NO_ANSWER "no controller answered; the request may have been carried out: look before sending it again"
 
@@ -88,6 +88,40 @@ static void create_partitions_done(struct api_call *c, int16_t error, const uint
 void api_do_create_partitions(struct api_call *c)
 {
 	api_forward_call(c, create_partitions_done);
+}
+
+static void elect_leaders_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)
+{
+	if (!error) {
+		api_reply_body(c, body, len);
+		return;
+	}
+	const struct kp_elect_leaders_request *q = c->request;
+	struct arena *a = &c->r->arena;
+	struct kp_elect_leaders_response resp;
+	kp_elect_leaders_response_init(&resp);
+	resp.error_code = retriable(error);
+	resp.replica_election_results_count = q->topic_partitions_count > 0 ? q->topic_partitions_count : 0;
+	resp.replica_election_results = ARENA_ARRAY(a, struct kp_elect_leaders_response_replica_election_results, (size_t)resp.replica_election_results_count + 1);
+	for (int32_t i = 0; i < resp.replica_election_results_count; i++) {
+		struct kp_elect_leaders_response_replica_election_results *t = &resp.replica_election_results[i];
+		kp_elect_leaders_response_replica_election_results_init(t);
+		t->topic = q->topic_partitions[i].topic;
+		t->partition_result_count = q->topic_partitions[i].partitions_count;
+		t->partition_result = ARENA_ARRAY(a, struct kp_elect_leaders_response_replica_election_results_partition_result, (size_t)t->partition_result_count + 1);
+		for (int32_t k = 0; k < t->partition_result_count; k++) {
+			kp_elect_leaders_response_replica_election_results_partition_result_init(&t->partition_result[k]);
+			t->partition_result[k].partition_id = q->topic_partitions[i].partitions[k];
+			t->partition_result[k].error_code = retriable(error);
+			t->partition_result[k].error_message = slice_str(NO_ANSWER);
+		}
+	}
+	api_reply(c, &resp);
+}
+
+void api_do_elect_leaders(struct api_call *c)
+{
+	api_forward_call(c, elect_leaders_done);
 }
 
 static void reassignments_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)

@@ -81,6 +81,7 @@ void api_do_alter_configs(struct api_call *c);
 void api_do_create_topics(struct api_call *c);
 void api_do_delete_topics(struct api_call *c);
 void api_do_create_partitions(struct api_call *c);
+void api_do_elect_leaders(struct api_call *c);
 void api_do_describe_configs(struct api_call *c);
 void api_do_describe_cluster(struct api_call *c);
 void api_do_list_partition_reassignments(struct api_call *c);

@@ -494,7 +494,7 @@ static void on_controllers(void *ctx, int err, const struct zk_names *names, con
 	struct ctl *c = ctx;
 	struct arena a;
 	(void)st;
-	if (err)
+	if (err || !c->zk)
 		return; /* without the list the known ones are kept */
 	LIST_FOR_SAFE(it, tmp, &c->peers) {
 		struct peer *p = LIST_ENTRY(it, struct peer, link);
@@ -520,8 +520,11 @@ static void on_controllers(void *ctx, int err, const struct zk_names *names, con
 static void look_again(void *ctx, const char *path)
 {
 	struct ctl *c = ctx;
-	zk_children(c->zk, path, on_controllers, c);
+	if (c->zk)
+		zk_children(c->zk, path, on_controllers, c);
 }
+
+void ctl_unwatch_controllers(struct ctl *c) { c->zk = NULL; }
 
 void ctl_watch_controllers(struct ctl *c, struct zk *zk)
 {

@@ -70,6 +70,7 @@ void ctl_free(struct ctl *c);
 void *ctl_owner(struct ctl *c); /* events.ctx */
 /* With a ZooKeeper session: looks for controllers. Called again after each new session. */
 void ctl_watch_controllers(struct ctl *c, struct zk *zk);
+void ctl_unwatch_controllers(struct ctl *c); /* the session is about to be closed: nothing more is asked of it */
 /* Greets the links that were not greeted yet; all: every link, because the hello says something new (registered again). */
 void ctl_greet(struct ctl *c, bool all);
 /* All shards applied the image up to here: tell the controller (D3). */

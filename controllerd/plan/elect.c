@@ -7,7 +7,7 @@
 
 const char *plan_why_str(enum plan_why why)
 {
-	static const char *const names[] = {"nothing", "create", "elect", "elect_elr", "elect_unclean", "elect_lossy", "leaderless", "hand_over", "isr", "proposal"};
+	static const char *const names[] = {"nothing", "create", "elect", "elect_elr", "elect_unclean", "elect_lossy", "leaderless", "hand_over", "isr", "proposal", "preferred"};
 	return names[why];
 }
 
@@ -24,7 +24,7 @@ static bool lives(const struct plan_image *im, const struct plan_partition *p, i
 	return b && b->alive && !plan_ids_has(&p->offline, id);
 }
 
-static bool leaving(const struct plan_image *im, int32_t id)
+bool plan_leaving(const struct plan_image *im, int32_t id)
 {
 	const struct plan_broker *b = plan_broker_find(im, id);
 	return b && (b->shutting_down || b->stalled);
@@ -50,7 +50,7 @@ static int32_t first_electable(const struct plan_image *im, const struct plan_pa
 		int32_t id = p->replicas.v[i];
 		if (!plan_ids_has(among, id) || plan_ids_has(lossy, id) || !plan_electable(im, p, id))
 			continue;
-		if (!leaving(im, id))
+		if (!plan_leaving(im, id))
 			return id;
 		if (second < 0)
 			second = id;
@@ -195,7 +195,7 @@ static void elect(const struct plan_image *im, const struct plan_partition *p, s
 		ret->why = PLAN_ELECT_ELR;
 		return;
 	}
-	if (plan_unclean_allowed(im, p->topic)) {
+	if (plan_unclean_allowed(im, p->topic) || p->unclean_once) {
 		id = first_electable(im, p, &p->replicas, &st->lossy, true);
 		if (id < 0)
 			id = first_electable(im, p, &p->replicas, &(struct plan_ids){NULL, 0}, true);
@@ -222,7 +222,7 @@ static void elect(const struct plan_image *im, const struct plan_partition *p, s
 	}
 }
 
-static bool leader_holds(const struct plan_image *im, const struct plan_partition *p, const struct plan_state *st)
+bool plan_leader_holds(const struct plan_image *im, const struct plan_partition *p, const struct plan_state *st)
 {
 	return st->leader >= 0 && lives(im, p, st->leader) && !plan_ids_has(&p->ending, st->leader) && plan_ids_has(&p->replicas, st->leader);
 }
@@ -255,9 +255,9 @@ void plan_partition_next(const struct plan_image *im, const struct plan_partitio
 	drop_lossy(p, st);
 	if (st->isr.n == 0 && p->replicas.n) /* foreign data: Kafka could not elect from it either; the assignment is all there is */
 		plan_ids_copy(&st->isr, &p->replicas);
-	if (!leader_holds(im, p, st)) {
+	if (!plan_leader_holds(im, p, st)) {
 		elect(im, p, ret);
-	} else if (leaving(im, st->leader)) {
+	} else if (plan_leaving(im, st->leader)) {
 		int32_t id = first_electable(im, p, &st->isr, &st->lossy, false);
 		if (id >= 0) {
 			take_lead(st, id);

@@ -24,6 +24,7 @@ enum plan_why {
 	PLAN_HAND_OVER,     /* shutting down or stalled: successor first (A4) */
 	PLAN_ISR,           /* members left, marks changed */
 	PLAN_PROPOSAL,      /* AlterPartition */
+	PLAN_PREFERRED,     /* the preferred leader, on request */
 };
 const char *plan_why_str(enum plan_why why);
 
@@ -37,6 +38,10 @@ void plan_partition_next(const struct plan_image *im, const struct plan_partitio
 
 /* Whether this broker may be made leader of p, marks of loss aside. */
 bool plan_electable(const struct plan_image *im, const struct plan_partition *p, int32_t id);
+
+bool plan_leaving(const struct plan_image *im, int32_t id); /* shutting down or stalled: it should not get more to lead */
+/* The leader of st is there and may go on. */
+bool plan_leader_holds(const struct plan_image *im, const struct plan_partition *p, const struct plan_state *st);
 
 /* An ISR change that the leader asks for. */
 struct plan_proposal {

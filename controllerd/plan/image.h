@@ -53,6 +53,8 @@ struct plan_partition {
 	struct plan_ids lossy_new; /* of these, the ones that forgot (E1): they leave ISR and elr */
 	struct plan_ids offline;   /* brokers whose directory of this replica failed */
 	struct plan_ids fresh;     /* replicas that may make an empty log (E1) */
+	bool prefer;               /* its preferred leader is asked for */
+	bool unclean_once;         /* the next look may elect uncleanly */
 	bool elr_clear;            /* min.insync.replicas was lowered (E2) */
 	int32_t min_isr;           /* min.insync.replicas as last published; 0 = never */
 	int64_t leaderless_since_us;

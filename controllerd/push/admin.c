@@ -13,7 +13,8 @@
 enum { ARENA_MAX = 256 << 20 };
 
 static const struct admin_call *const calls[] = {
-	&admin_alter_configs, &admin_incremental_alter_configs, &admin_create_partitions, &admin_create_topics, &admin_delete_topics, &admin_list_partition_reassignments,
+	&admin_alter_configs, &admin_incremental_alter_configs, &admin_create_partitions, &admin_create_topics, &admin_delete_topics, &admin_elect_leaders,
+	&admin_list_partition_reassignments,
 };
 
 struct push_pending *admin_pending_new(struct push_peer *peer, const struct admin_call *call, uint64_t number)

@@ -48,5 +48,7 @@ extern const struct admin_call admin_alter_configs, admin_incremental_alter_conf
 /* ---- admin_topics.c ---- */
 extern const struct admin_call admin_create_topics, admin_delete_topics, admin_list_partition_reassignments;
 
+/* ---- admin_elect.c ---- */
+extern const struct admin_call admin_elect_leaders;
 /* ---- admin_partitions.c ---- */
 extern const struct admin_call admin_create_partitions;

@@ -60,6 +60,8 @@ void life_registration(struct state *s, int32_t id, bool there, int64_t czxid, s
 		LOG_AT(s->env->log, LOG_INFO, "broker", there ? "registered" : "unregistered", "broker=%d epoch=%" PRId64, id, czxid);
 	if (there && news && b->published)
 		state_publish_broker(s, b);
+	if (!there && was && s->loaded && !b->alive)
+		state_touch_broker(s, id); /* what nobody could take over from it has no leader from now on (A4) */
 	if (s->loaded && (there != was || news))
 		s->host.registered(s->host.ctx, id, there);
 }

@@ -647,6 +647,7 @@ static void load_finished(struct state *s)
 	if (!s->active)
 		return;
 	admin_read(s, false);
+	prefer_loaded(s);
 	loop_defer(s->loop, &s->work_soon);
 }
 

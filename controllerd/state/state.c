@@ -201,7 +201,7 @@ static void end_flight(struct state *s, struct plan_partition *p, bool again)
 	if (p->topic->deleting) {
 		marks_clear(s, p);
 		state_deletion_step(s, p->topic);
-	} else if (again || p->again || p->proposal) {
+	} else if (again || p->again || p->proposal || p->prefer) {
 		state_touch(s, p);
 	}
 }
@@ -311,7 +311,7 @@ static void write_state(struct state *s, struct plan_partition *p, struct plan_s
 	zkd_state_encode(&json, &z);
 	struct arena a;
 	arena_init(&a, 0);
-	struct write *out = write_new(p->version < 0 ? WRITE_BULK : WRITE_FAST, on_written, s, w);
+	struct write *out = write_new(p->version < 0 || why == PLAN_PREFERRED ? WRITE_BULK : WRITE_FAST, on_written, s, w); /* C4 */
 	if (p->version < 0) {
 		if (p->epoch_floor == 0) /* a partition that never was: all of its logs are made now (E1) */
 			plan_ids_copy(&p->fresh, &p->replicas);
@@ -343,6 +343,9 @@ static void write_state(struct state *s, struct plan_partition *p, struct plan_s
 }
 
 /* ---- looking ---- */
+
+/* Marks of elections on request are taken up once. */
+static void election_marks_clear(struct plan_partition *p) { p->prefer = p->unclean_once = false; }
 
 static void proposal_drop(struct plan_partition *p)
 {
@@ -384,12 +387,14 @@ static void look(struct state *s, struct plan_partition *p)
 	struct plan_topic *t = p->topic;
 	if (t->deleting || t->vanished || t->loading) {
 		marks_clear(s, p);
+		election_marks_clear(p);
 		proposal_drop(p);
 		return;
 	}
 	look_at_min(s, p);
 	struct plan_next next;
 	plan_partition_next(s->im, p, &next);
+	p->unclean_once = false;
 	if (next.wants_inventory >= 0)
 		s->host.want_hello(s->host.ctx, next.wants_inventory);
 	if (next.why == PLAN_NOTHING && p->rewrite && p->version >= 0 && p->st.isr.n) {
@@ -397,6 +402,11 @@ static void look(struct state *s, struct plan_partition *p)
 		next.st.leader_epoch++;
 		next.st.controller_epoch = s->im->controller_epoch;
 		next.why = PLAN_ISR;
+	}
+	if (next.why == PLAN_NOTHING && p->prefer) {
+		if (plan_election_check(s->im, p, PLAN_ELECTION_PREFERRED) == KERR_NONE)
+			plan_prefer(s->im, p, &next);
+		p->prefer = false;
 	}
 	if (next.why != PLAN_NOTHING) {
 		write_state(s, p, &next.st, next.why);
@@ -486,6 +496,7 @@ void state_init(struct state *s, struct loop *l, struct elect *el, const struct 
 	timer_init(&s->work_timer, l, work_later, s);
 	timer_init(&s->later_timer, l, on_later, s);
 	growth_init(s);
+	prefer_init(s);
 }
 
 void state_begin(struct state *s, struct zk *zk, int32_t epoch, int32_t epoch_version, bool lineage_ok)
@@ -526,6 +537,7 @@ void state_end(struct state *s)
 	configs_end(s);
 	pids_end(s);
 	growth_end(s);
+	prefer_end(s);
 	while (!list_empty(&s->deleted))
 		deleted_free(LIST_ENTRY(s->deleted.next, struct state_deleted, link));
 	for (size_t i = 0; i < s->removed_count; i++)

@@ -5,7 +5,8 @@
  * state should be and writes it; one write is in flight per node, and events meanwhile cause another look (C3).
  * Nothing reaches the lists of what is to be published before ZooKeeper has acknowledged it (C1).
  * Files: state.c (looks, partition writes), load.c (reading, watching), life.c (brokers: admission, death), topics.c (creation and
- * deletion), growth.c (more partitions, by request or by hand), configs.c (configs of topics and brokers), pids.c (producer id blocks).
+ * deletion), growth.c (more partitions, by request or by hand), configs.c (configs of topics and brokers),
+ * prefer.c (elections on request), pids.c (producer id blocks).
  * Thread: the control loop. Failure: the end of the reign (state_end) drops all of it.
  */
 #pragma once
@@ -18,6 +19,7 @@
 #include "controllerd/plan/elect.h"
 #include "controllerd/plan/grow.h"
 #include "controllerd/plan/image.h"
+#include "controllerd/plan/prefer.h"
 #include "controllerd/plan/topics.h"
 #include "controllerd/state/calls.h"
 #include "controllerd/state/writer.h"
@@ -110,6 +112,18 @@ struct state {
 	struct timer sweep_timer;
 	size_t watch_bytes, watch_bytes_max;
 	int32_t sweep_left;     /* replies to come */
+	/* elections on request, prefer.c */
+	struct state_balance {
+		bool enabled;
+		int32_t interval_s, percentage;
+	} balance;               /* auto.leader.rebalance.enable and its keys */
+	struct timer balance_timer, election_timer;
+	struct state_election_row *election; /* what the node asks for and was not looked at yet */
+	size_t election_count;
+	int32_t election_version;
+	int64_t loaded_us;
+	bool election_busy, election_again;
+	uint64_t balanced;
 	/* producer ids */
 	struct list pids;
 	bool pids_busy;
@@ -206,6 +220,14 @@ bool state_note_old(const struct state *s, int64_t ctime_ms);
 void state_note_drop(struct state *s, const char *name);
 void state_notes_purge(struct state *s);
 void configs_end(struct state *s);
+
+/* ---- prefer.c ---- */
+void state_elect(struct state *s, struct plan_partition *p, enum plan_election type); /* at its next look, once */
+bool state_election_open(const struct plan_partition *p); /* a look or write of it is to come: what became of an election is not known yet */
+void prefer_look(struct state *s); /* /admin/preferred_replica_election */
+void prefer_init(struct state *s);
+void prefer_loaded(struct state *s);
+void prefer_end(struct state *s);
 
 /* ---- pids.c ---- */
 void state_producer_ids(struct state *s, int32_t broker, void (*fn)(void *ctx, void *arg, int16_t error, int64_t first, int32_t count), void *ctx, void *arg);

@@ -6,7 +6,8 @@ import wire
 from cluster import check
 
 NONE, UNKNOWN_TOPIC, TIMED_OUT, INVALID_PARTITIONS, INVALID_ASSIGNMENT, INVALID_REQUEST = 0, 3, 7, 37, 39, 42
-CREATE_PARTITIONS = 37
+PREFERRED_NOT_AVAILABLE, ELIGIBLE_NOT_AVAILABLE, NOT_NEEDED = 80, 83, 84
+CREATE_PARTITIONS, ELECT_LEADERS = 37, 43
 
 
 def array(items, one):
@@ -87,7 +88,10 @@ def partitions_by_hand(c):
     for count in (2, 4):
         node = c.zk_json("/brokers/topics/edited")
         topic_id = node.pop("topic_id")
-        node["version"] = 2  # as tools before 2.8
+        if count == 2:
+            node["version"] = 2  # as tools before 2.8
+        else:
+            node["topic_id"] = topic_id
         for p in range(len(node["partitions"]), count):
             node["partitions"][str(p)] = [3, 1]
         c.zk().set("/brokers/topics/edited", json.dumps(node).encode())
@@ -101,4 +105,70 @@ def partitions_by_hand(c):
         daemon.start()
 
 
-CASES = {f.__name__: f for f in (partitions, partitions_by_hand)}
+def elect(c, broker, topics, kind=0, timeout=10000):
+    """topics: {name: [partition]} or None = all; gives {(topic, partition): (code, message)}"""
+    body = struct.pack(">b", kind) + array(topics.items() if topics is not None else None, lambda t: wire.string(t[0]) + array(t[1], int32)) + int32(timeout)
+    w = wire.Conn(c.port(broker))
+    r = wire.Reader(w.call(ELECT_LEADERS, 1, body))
+    w.close()
+    check(r.take("ih") == (0, NONE), "no error for the whole request")
+    rows = r.array(lambda r: (r.string(), r.array(lambda r: (r.take("ih"), r.string()))))
+    r.end()
+    return {(name, p): (code, text) for name, parts in rows for (p, code), text in parts}
+
+
+def elections(c):
+    """Preferred leaders: by request, by the node that tools of 2.8 write, by themselves; unclean ones by request only."""
+    c.start(controllers=1)
+    c.create_topic("t", 3, 3)
+    assigned = partitions_of(c, "t")
+    mine = next(p for p in assigned if assigned[p][0] == 3)
+    needless = (NOT_NEEDED, "Leader election not needed for topic partition.")
+    check(elect(c, 1, {"t": [mine, 7], "nope": [0]}) == {("t", mine): needless, ("t", 7): (UNKNOWN_TOPIC, "The partition does not exist."),
+        ("nope", 0): (UNKNOWN_TOPIC, "The partition does not exist.")}, "nothing to do, nothing there")
+    check(elect(c, 1, None) == {}, "of a whole cluster only what changed is told")
+
+    def bounce():
+        c.broker(3).kill()
+        c.until(lambda: c.state("t", mine)["leader"] != 3, "another one leads", 10)
+        failed = (PREFERRED_NOT_AVAILABLE, "Failed to elect leader for partition t-%d under strategy PreferredReplicaPartitionLeaderElectionStrategy" % mine)
+        got = elect(c, 1, {"t": [mine]})
+        check(got == {("t", mine): failed}, "the dead cannot lead: %s", got)
+        c.broker(3).start()
+        c.isr_is("t", 3, 3)
+        check(c.state("t", mine)["leader"] != 3, "who is back does not lead by itself")
+    bounce()
+    check(elect(c, 1, {"t": [mine]}) == {("t", mine): (NONE, None)}, "elected")
+    check(c.state("t", mine)["leader"] == 3, "it leads")
+    bounce()
+    check(elect(c, 2, None) == {("t", mine): (NONE, None)}, "elected, all of the cluster asked for")
+    bounce()
+    c.zk().create("/admin/preferred_replica_election", json.dumps({"version": 1, "partitions": [{"topic": "t", "partition": p} for p in assigned]}).encode())
+    c.until(lambda: c.state("t", mine)["leader"] == 3, "elected by node", 5)
+    c.until(lambda: c.zk().get("/admin/preferred_replica_election")[1] is None, "the node is deleted", 5)
+    c.daemons["controller-101"].kill()
+    c.add_controller(102, leader__imbalance__check__interval__seconds=1).start()
+    c.until(lambda: (c.active_controller() or (0, None))[0] == 102, "a controller that looks each second", 30)
+    c.broker(3).kill()
+    c.until(lambda: c.state("t", mine)["leader"] != 3, "another one leads", 10)
+    c.broker(3).start()
+    c.until(lambda: c.state("t", mine)["leader"] == 3, "it leads again by itself", 30)
+    # an unclean election: only when nobody leads, and then on request
+    c.create_topic("one", 1, 2, "min.insync.replicas=1")
+    first, second = partitions_of(c, "one")[0]
+    check(elect(c, 1, {"one": [0]}, kind=1) == {("one", 0): needless}, "somebody leads")
+    c.broker(second).kill()
+    c.until(lambda: c.state("one", 0)["isr"] == [first], "alone", 60, every=0.1)
+    asked = next(b for b in (1, 2, 3) if b not in (first, second))
+    c.broker(first).kill()
+    c.until(lambda: c.state("one", 0)["leader"] == -1, "nobody leads", 20)
+    got = elect(c, asked, {"one": [0]}, kind=1)
+    check(got == {("one", 0): (ELIGIBLE_NOT_AVAILABLE, "Failed to elect leader for partition one-0 under strategy OfflinePartitionLeaderElectionStrategy(true)")}, "nobody there: %s", got)
+    c.broker(second).start()
+    c.until(lambda: c.health("broker-%d" % second)[0] == 200, "the outdated one is back", 20)
+    check(c.state("one", 0)["leader"] == -1, "it does not lead by itself")
+    check(elect(c, asked, {"one": [0]}, kind=1) == {("one", 0): (NONE, None)}, "it does when told")
+    check(c.state("one", 0)["leader"] == second, "it leads")
+
+
+CASES = {f.__name__: f for f in (partitions, partitions_by_hand, elections)}

@@ -1,7 +1,8 @@
 /* client_admin.c: the client that creates and deletes topics.
  *
  * One question at a time, to any broker, again until it is settled: a topic counts as live when somebody said so (created, or exists
- * already after a lost answer), as gone when somebody said so. flush.messages=1 is tried where the seed wants it; a cluster that
+ * already after a lost answer), as gone when somebody said so. Some are created with fewer partitions and get the rest by
+ * CreatePartitions before they count as live. flush.messages=1 is tried where the seed wants it; a cluster that
  * does not honour it must refuse it (contract.md), then the topic is created without.
  */
 #include <stdio.h>
@@ -19,6 +20,7 @@ struct admin {
 	struct sim_process *process;
 	bool started, busy;
 	struct topic *asked;
+	bool grows;                      /* it exists, and lacks partitions */
 	bool asked_flush, asked_before;  /* before: an earlier try of this may have been done */
 	int64_t churn_count;
 	struct timer step;
@@ -40,7 +42,7 @@ static void settled(struct admin *a, enum topic_state state)
 {
 	struct topic *t = a->asked;
 	a->busy = false;
-	a->asked_before = false;
+	a->asked_before = a->grows = false;
 	a->asked = NULL;
 	t->state = state;
 	t->live_us = env_now_us(a->c.env);
@@ -57,6 +59,11 @@ static bool may_pass(int16_t e)
 	       e == KERR_STALE_BROKER_EPOCH;
 }
 
+static int32_t created_with(const struct topic *t)
+{
+	return t->grown ? (t->partitions + 1) / 2 : t->partitions;
+}
+
 static void created(void *ctx, int err, const void *msg)
 {
 	struct admin *a = ctx;
@@ -70,7 +77,13 @@ static void created(void *ctx, int err, const void *msg)
 		if (e == KERR_NONE && !uuid_is_zero(&m->topics[0].topic_id))
 			a->asked->id = m->topics[0].topic_id;
 		a->asked->flush = a->asked_flush;
-		settled(a, TOPIC_LIVE);
+		if (created_with(a->asked) == a->asked->partitions) {
+			settled(a, TOPIC_LIVE);
+			return;
+		}
+		a->busy = a->asked_before = false;
+		a->grows = true;
+		step_soon(a, 1000);
 	} else if (e == KERR_INVALID_CONFIG && a->asked_flush) {
 		a->asked_flush = false;
 		again(a);
@@ -80,6 +93,23 @@ static void created(void *ctx, int err, const void *msg)
 	} else {
 		run_violation(a->r, "refused", "CreateTopics of %s: error %d", a->asked->name, e);
 	}
+}
+
+static void grown(void *ctx, int err, const void *msg)
+{
+	struct admin *a = ctx;
+	const struct kp_create_partitions_response *m = msg;
+	if (err || m->results_count != 1) {
+		again(a);
+		return;
+	}
+	int16_t e = m->results[0].error_code;
+	if (e == KERR_NONE || (e == KERR_INVALID_PARTITIONS && a->asked_before))
+		settled(a, TOPIC_LIVE);
+	else if (may_pass(e) || e == KERR_UNKNOWN_TOPIC_OR_PARTITION)
+		again(a);
+	else
+		run_violation(a->r, "refused", "CreatePartitions of %s: error %d", a->asked->name, e);
 }
 
 static void deleted(void *ctx, int err, const void *msg)
@@ -113,7 +143,7 @@ static bool send_create(struct admin *a, struct topic *t)
 	cfg[1].name = slice_str("flush.messages");
 	cfg[1].value = slice_str("1");
 	qt.name = slice_str(t->name);
-	qt.num_partitions = t->partitions;
+	qt.num_partitions = created_with(t);
 	qt.replication_factor = (int16_t)(a->r->opt->brokers < 3 ? a->r->opt->brokers : 3);
 	qt.configs = cfg;
 	qt.configs_count = a->asked_flush ? 2 : 1;
@@ -121,6 +151,21 @@ static bool send_create(struct admin *a, struct topic *t)
 	q.topics_count = 1;
 	q.timeout_ms = 5000;
 	return client_send(&a->c, client_any_node(&a->c), wire_api_find(KP_API_CREATE_TOPICS), 7, &q, 7000000, created, a);
+}
+
+static bool send_grow(struct admin *a, struct topic *t)
+{
+	struct kp_create_partitions_request q;
+	struct kp_create_partitions_request_topics qt;
+	kp_create_partitions_request_init(&q);
+	kp_create_partitions_request_topics_init(&qt);
+	qt.name = slice_str(t->name);
+	qt.count = t->partitions;
+	qt.assignments_count = -1;
+	q.topics = &qt;
+	q.topics_count = 1;
+	q.timeout_ms = 5000;
+	return client_send(&a->c, client_any_node(&a->c), wire_api_find(KP_API_CREATE_PARTITIONS), 3, &q, 7000000, grown, a);
 }
 
 static bool send_delete(struct admin *a, struct topic *t)
@@ -152,7 +197,10 @@ static void step(void *ctx)
 		step_soon(a, 500000);
 		return;
 	}
-	a->busy = a->asked->state == TOPIC_WANTED ? send_create(a, a->asked) : send_delete(a, a->asked);
+	if (a->asked->state != TOPIC_WANTED)
+		a->busy = send_delete(a, a->asked);
+	else
+		a->busy = a->grows ? send_grow(a, a->asked) : send_create(a, a->asked);
 	if (!a->busy)
 		step_soon(a, 50000);
 }
@@ -185,7 +233,8 @@ static void topic_by_seed(struct run *r, const char *name, bool churn)
 {
 	int32_t min_isr = rng_chance(r->rng, 0.15) ? 1 : 2;
 	int32_t partitions = (int32_t)rng_between(r->rng, churn ? 1 : 3, churn ? 2 : PARTITIONS_MAX);
-	run_topic_new(r, name, partitions, min_isr < r->opt->brokers ? min_isr : r->opt->brokers, rng_chance(r->rng, 0.15), churn);
+	struct topic *t = run_topic_new(r, name, partitions, min_isr < r->opt->brokers ? min_isr : r->opt->brokers, rng_chance(r->rng, 0.15), churn);
+	t->grown = ((uint64_t)r->topic_count ^ r->seed) & 1;
 }
 
 void admin_init(struct run *r)

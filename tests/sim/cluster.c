@@ -78,6 +78,8 @@ static void config_texts(struct member *m)
 		err = broker_config_parse("broker.properties", slice_make(text.ptr, text.len), NULL, 0, &m->broker_cfg, &problem, &warnings);
 	} else {
 		str_printf(&text, "controller.id=%d\nlisteners=CONTROL://%s:%d\ncontroller.link.allow.remote=true\n", cluster_controller_id_of(m->idx), sim_host_ip(m->host), CONTROLLER_PORT);
+		/* leaders go back to their places all the time, under every fault */
+		str_printf(&text, "leader.imbalance.check.interval.seconds=%d\nleader.imbalance.per.broker.percentage=%d\n", 3 + (int)(r->seed % 5), (int)(r->seed % 2 * 10));
 		err = controller_config_parse("controller.properties", slice_make(text.ptr, text.len), NULL, 0, &m->controller_cfg, &problem, &warnings);
 	}
 	if (err)

@@ -66,6 +66,7 @@ struct topic {
 	int32_t partitions, first_tp;
 	int32_t min_isr;
 	bool flush;           /* flush.messages=1 was accepted: nothing may be lost at all */
+	bool grown;           /* half of its partitions come by CreatePartitions */
 	bool churn;           /* comes and goes during the run */
 	int64_t live_us;
 };

@@ -167,5 +167,165 @@ static void test_partitions_by_hand_unwatched(void)
 	fake_world_free(w);
 }
 
+/* ---- elections on request ---- */
+
+/* Code of the one row, -1000 if there is none; the whole cluster when topic is NULL. */
+static int16_t elect(struct fake_world *w, const char *topic, int32_t partition, int8_t type)
+{
+	static uint64_t number = 7000;
+	struct fake *f = fake_broker(w, 1);
+	struct kp_elect_leaders_request r;
+	struct kp_elect_leaders_request_topic_partitions t;
+	struct kp_elect_leaders_response out;
+	kp_elect_leaders_request_init(&r);
+	kp_elect_leaders_request_topic_partitions_init(&t);
+	t.topic = slice_str(topic ? topic : "");
+	t.partitions = &partition;
+	t.partitions_count = 1;
+	r.topic_partitions = topic ? &t : NULL;
+	r.topic_partitions_count = topic ? 1 : -1;
+	r.election_type = type;
+	r.timeout_ms = 5000;
+	fake_ask(w, 1, KP_API_ELECT_LEADERS, 2, &r, ++number);
+	for (int i = 0; i < 800 && f->reply_number != number; i++)
+		fake_run_ms(w, 10);
+	struct slice in = slice_make(f->reply, (size_t)f->reply_len);
+	struct arena a;
+	arena_init(&a, 0);
+	int16_t code = -999;
+	if (f->reply_number == number && !f->reply_error && wire_decode(&kp_elect_leaders_response_desc, 2, &in, &a, &out) == 0)
+		code = out.replica_election_results_count == 0 ? -1000 : out.replica_election_results[0].partition_result[0].error_code;
+	arena_fini(&a);
+	return code;
+}
+
+/* Every replica is in sync again (the fake brokers do not ask by themselves). */
+static void all_in_sync(struct fake_world *w, const char *topic, int32_t partitions)
+{
+	for (int32_t i = 0; i < partitions; i++) {
+		int32_t leader = fake_state_of(w, topic, i).leader, isr[3] = {leader, leader % 3 + 1, (leader + 1) % 3 + 1};
+		fake_alter(w, topic, i, isr, 3);
+		fake_run_ms(w, 300);
+		CU_ASSERT_EQUAL(fake_state_of(w, topic, i).isr_count, 3);
+	}
+}
+
+static int32_t led_by(struct fake_world *w, const char *topic, int32_t partitions, int32_t id)
+{
+	int32_t n = 0;
+	for (int32_t i = 0; i < partitions; i++)
+		n += fake_state_of(w, topic, i).leader == id;
+	return n;
+}
+
+static void lose_and_return(struct fake_world *w, int id, const char *topic, int32_t partitions)
+{
+	sim_process_kill(w->bp[id - 1]);
+	fake_run_ms(w, 4000);
+	CU_ASSERT_EQUAL(led_by(w, topic, partitions, id), 0);
+	fake_start_broker(w, id);
+	fake_run_ms(w, 4000);
+}
+
+static void test_elects_preferred(void)
+{
+	struct fake_world *w = fake_cluster(40, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 6, 3), KERR_NONE);
+	CU_ASSERT_EQUAL(led_by(w, "t", 6, 3), 2);
+	int32_t mine = 0;
+	while (fake_state_of(w, "t", mine).leader != 3)
+		mine++;
+	CU_ASSERT_EQUAL(elect(w, "t", mine, 0), KERR_ELECTION_NOT_NEEDED);
+	CU_ASSERT_EQUAL(elect(w, "t", 6, 0), KERR_UNKNOWN_TOPIC_OR_PARTITION);
+	CU_ASSERT_EQUAL(elect(w, "nope", 0, 0), KERR_UNKNOWN_TOPIC_OR_PARTITION);
+	CU_ASSERT_EQUAL(elect(w, "t", mine, 2), KERR_UNKNOWN_SERVER_ERROR);
+	CU_ASSERT_EQUAL(elect(w, NULL, 0, 0), -1000); /* nothing to do: nothing to say */
+	lose_and_return(w, 3, "t", 6);
+	CU_ASSERT_EQUAL(elect(w, "t", mine, 0), KERR_PREFERRED_LEADER_NOT_AVAILABLE); /* not in the ISR yet */
+	all_in_sync(w, "t", 6);
+	struct fake_state before = fake_state_of(w, "t", mine);
+	CU_ASSERT_EQUAL(elect(w, "t", mine, 0), KERR_NONE);
+	struct fake_state after = fake_state_of(w, "t", mine);
+	CU_ASSERT(after.leader == 3 && after.leader_epoch == before.leader_epoch + 1 && after.isr_count == 3);
+	struct part_view *v = fake_view(fake_broker(w, 1), "t", mine);
+	CU_ASSERT(v && v->leader == 3); /* whoever was asked knows it already */
+	CU_ASSERT_EQUAL(elect(w, NULL, 0, 0), KERR_NONE); /* the other one */
+	CU_ASSERT_EQUAL(led_by(w, "t", 6, 3), 2);
+	CU_ASSERT_EQUAL(elect(w, "t", mine, 1), KERR_ELECTION_NOT_NEEDED);
+	fake_world_free(w);
+}
+
+static void test_elects_by_node(void)
+{
+	struct fake_world *w = fake_cluster(41, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 3, 3), KERR_NONE);
+	lose_and_return(w, 2, "t", 3);
+	all_in_sync(w, "t", 3);
+	CU_ASSERT_EQUAL(led_by(w, "t", 3, 2), 0);
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, ZKP_PREFERRED_ELECTION, slice_str("{\"version\":1,\"partitions\":[{\"topic\":\"t\",\"partition\":0},{\"topic\":\"t\",\"partition\":1},"
+		"{\"topic\":\"t\",\"partition\":2},{\"topic\":\"nope\",\"partition\":7}]}")), 0);
+	fake_run_ms(w, 1500);
+	CU_ASSERT_EQUAL(led_by(w, "t", 3, 2), 1);
+	CU_ASSERT(!fake_zk_there(w, ZKP_PREFERRED_ELECTION));
+	/* one that cannot be read, and one that waited for a controller */
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, ZKP_PREFERRED_ELECTION, slice_str("rubbish")), 0);
+	fake_run_ms(w, 1500);
+	CU_ASSERT(!fake_zk_there(w, ZKP_PREFERRED_ELECTION));
+	lose_and_return(w, 2, "t", 3);
+	all_in_sync(w, "t", 3);
+	for (int i = 0; i < 2; i++)
+		sim_process_kill(w->cp[i]);
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, ZKP_PREFERRED_ELECTION, slice_str("{\"version\":1,\"partitions\":[{\"topic\":\"t\",\"partition\":0},{\"topic\":\"t\",\"partition\":1},"
+		"{\"topic\":\"t\",\"partition\":2}]}")), 0);
+	fake_start_controller(w, 0);
+	fake_run_ms(w, 25000);
+	CU_ASSERT_EQUAL(led_by(w, "t", 3, 2), 1);
+	CU_ASSERT(!fake_zk_there(w, ZKP_PREFERRED_ELECTION));
+	fake_world_free(w);
+}
+
+/* The last replica is gone, registration and all: no leader; an outdated one leads when it is told to. */
+static void test_elects_uncleanly(void)
+{
+	struct fake_world *w = fake_cluster(43, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 2, 3), KERR_NONE);
+	int32_t p = fake_state_of(w, "t", 0).leader == 1; /* not the partition of broker 1, through which requests go */
+	int32_t first = fake_state_of(w, "t", p).leader, alone[1] = {first};
+	fake_alter(w, "t", p, alone, 1);
+	fake_run_ms(w, 500);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", p).isr_count, 1);
+	CU_ASSERT_EQUAL(elect(w, "t", p, 1), KERR_ELECTION_NOT_NEEDED);
+	sim_process_kill(w->bp[first - 1]);
+	fake_run_ms(w, 25000);
+	struct fake_state s = fake_state_of(w, "t", p);
+	CU_ASSERT_EQUAL(s.leader, -1);
+	CU_ASSERT_EQUAL(s.isr_count, 1);
+	CU_ASSERT_EQUAL(elect(w, "t", p, 1), KERR_NONE);
+	s = fake_state_of(w, "t", p);
+	CU_ASSERT(s.leader > 0 && s.leader != first);
+	fake_world_free(w);
+}
+
+static void test_balances_leaders(void)
+{
+	struct fake_world *w = fake_world_new(42);
+	for (int i = 0; i < 2; i++) {
+		w->cfg[i].leader_rebalance = true;
+		w->cfg[i].leader_imbalance_check_s = 20;
+		w->cfg[i].leader_imbalance_percentage = 10;
+		fake_start_controller(w, i);
+	}
+	for (int id = 1; id <= 3; id++)
+		fake_start_broker(w, id);
+	fake_run_ms(w, 5000);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 6, 3), KERR_NONE);
+	lose_and_return(w, 1, "t", 6);
+	all_in_sync(w, "t", 6);
+	fake_run_ms(w, 25000);
+	CU_ASSERT_EQUAL(led_by(w, "t", 6, 1), 2);
+	fake_world_free(w);
+}
+
 UNIT_MAIN("controller_admin", {"creates_partitions", test_creates_partitions}, {"creates_partitions_in_bad_weather", test_creates_partitions_in_bad_weather},
-	  {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched})
+	  {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched},
+	  {"elects_preferred", test_elects_preferred}, {"elects_by_node", test_elects_by_node}, {"elects_uncleanly", test_elects_uncleanly}, {"balances_leaders", test_balances_leaders})

@@ -1,9 +1,11 @@
-/* test_plan_admin.c: what the controller's pure core makes of everyday admin requests: more partitions. Codes and sentences are Kafka's. */
+/* test_plan_admin.c: what the controller's pure core makes of everyday admin requests: more partitions, elections on request, the balance of
+ * leaders. Codes and sentences are Kafka's. */
 #include <string.h>
 
 #include "common/base/mem.h"
 #include "common/wire/kerr.h"
 #include "controllerd/plan/grow.h"
+#include "controllerd/plan/prefer.h"
 #include "tests/unit/unit.h"
 
 /* Brokers 1..n and topic t, each partition's replicas as a text: "12" = brokers 1, 2. */
@@ -146,4 +148,105 @@ static void test_manual(void)
 	done(&f);
 }
 
-UNIT_MAIN("plan_admin", {"counts", test_counts}, {"placement_goes_on", test_placement_goes_on}, {"placement_fails", test_placement_fails}, {"manual", test_manual})
+/* ---- elections on request ---- */
+
+static struct plan_partition *with_state(struct fix *f, int32_t idx, int32_t leader, const char *isr)
+{
+	struct plan_partition *p = &f->t->partitions[idx];
+	struct plan_ids s = ids(isr);
+	p->version = 3;
+	p->st.leader = leader;
+	p->st.leader_epoch = 5;
+	plan_ids_copy(&p->st.isr, &s);
+	plan_ids_fini(&s);
+	return p;
+}
+
+static void test_preferred(void)
+{
+	struct fix f = fix_new(3, 1, LIST("123"));
+	struct plan_partition *p = with_state(&f, 0, 2, "213");
+	struct plan_next next;
+	f.im->controller_epoch = 9;
+	CU_ASSERT_EQUAL(plan_election_check(f.im, p, PLAN_ELECTION_PREFERRED), KERR_NONE);
+	plan_prefer(f.im, p, &next);
+	CU_ASSERT(next.why == PLAN_PREFERRED && next.st.leader == 1 && next.st.leader_epoch == 6 && next.st.controller_epoch == 9);
+	CU_ASSERT(plan_ids_eq(&next.st.isr, &p->st.isr)); /* the ISR stays as it is */
+	plan_state_fini(&next.st);
+	p->st.leader = 1;
+	CU_ASSERT_EQUAL(plan_election_check(f.im, p, PLAN_ELECTION_PREFERRED), KERR_ELECTION_NOT_NEEDED);
+	p->st.leader = -1; /* also in exchange for none */
+	CU_ASSERT_EQUAL(plan_election_check(f.im, p, PLAN_ELECTION_PREFERRED), KERR_NONE);
+	p->st.leader = 2;
+	plan_ids_remove(&p->st.isr, 1);
+	CU_ASSERT_EQUAL(plan_election_check(f.im, p, PLAN_ELECTION_PREFERRED), KERR_PREFERRED_LEADER_NOT_AVAILABLE);
+	plan_ids_add(&p->st.isr, 1);
+	plan_ids_add(&p->lossy_new, 1); /* it forgot something: it is about to leave the ISR */
+	CU_ASSERT_EQUAL(plan_election_check(f.im, p, PLAN_ELECTION_PREFERRED), KERR_PREFERRED_LEADER_NOT_AVAILABLE);
+	plan_ids_remove(&p->lossy_new, 1);
+	plan_ids_add(&p->ending, 1); /* its former life is not ended yet (D2) */
+	CU_ASSERT_EQUAL(plan_election_check(f.im, p, PLAN_ELECTION_PREFERRED), KERR_PREFERRED_LEADER_NOT_AVAILABLE);
+	plan_ids_remove(&p->ending, 1);
+	plan_broker_find(f.im, 1)->shutting_down = true;
+	CU_ASSERT_EQUAL(plan_election_check(f.im, p, PLAN_ELECTION_PREFERRED), KERR_PREFERRED_LEADER_NOT_AVAILABLE);
+	plan_broker_find(f.im, 1)->shutting_down = false;
+	plan_broker_find(f.im, 1)->available = false;
+	CU_ASSERT_EQUAL(plan_election_check(f.im, p, PLAN_ELECTION_PREFERRED), KERR_PREFERRED_LEADER_NOT_AVAILABLE);
+	done(&f);
+}
+
+static void test_unclean(void)
+{
+	struct fix f = fix_new(3, 1, LIST("123"));
+	struct plan_partition *p = with_state(&f, 0, 1, "1");
+	struct plan_next next;
+	CU_ASSERT_EQUAL(plan_election_check(f.im, p, PLAN_ELECTION_UNCLEAN), KERR_ELECTION_NOT_NEEDED);
+	struct plan_broker *b = plan_broker_find(f.im, 1);
+	b->alive = b->available = b->registered = false;
+	CU_ASSERT_EQUAL(plan_election_check(f.im, p, PLAN_ELECTION_UNCLEAN), KERR_NONE);
+	plan_partition_next(f.im, p, &next);
+	CU_ASSERT(next.why == PLAN_LEADERLESS && next.st.leader == -1); /* by itself: nobody (min 1) */
+	plan_state_fini(&next.st);
+	p->unclean_once = true;
+	plan_partition_next(f.im, p, &next);
+	CU_ASSERT(next.why == PLAN_ELECT_UNCLEAN && next.st.leader == 2 && next.st.isr.n == 1 && next.st.recovery_state == 1);
+	plan_state_fini(&next.st);
+	for (int i = 2; i <= 3; i++)
+		plan_broker_find(f.im, i)->available = false;
+	CU_ASSERT_EQUAL(plan_election_check(f.im, p, PLAN_ELECTION_UNCLEAN), KERR_ELIGIBLE_LEADERS_NOT_AVAILABLE);
+	done(&f);
+}
+
+static void count(void *ctx, struct plan_partition *p) { *(int *)ctx = *(int *)ctx * 10 + p->idx; }
+
+static void test_imbalance(void)
+{
+	struct fix f = fix_new(3, 6, LIST("12", "12", "12", "12", "21", "31"));
+	int moved = 0;
+	for (int i = 0; i < 6; i++)
+		with_state(&f, i, f.t->partitions[i].replicas.v[0], i == 4 ? "21" : i == 5 ? "31" : "12");
+	plan_imbalance(f.im, 0, count, &moved);
+	CU_ASSERT_EQUAL(moved, 0);
+	f.t->partitions[1].st.leader = 2; /* 1 of the 4 of broker 1 */
+	plan_imbalance(f.im, 25, count, &moved);
+	CU_ASSERT_EQUAL(moved, 0); /* exactly 25 % is not more than 25 % */
+	plan_imbalance(f.im, 24, count, &moved);
+	CU_ASSERT_EQUAL(moved, 1);
+	f.t->partitions[3].st.leader = 2;
+	plan_ids_remove(&f.t->partitions[3].st.isr, 1); /* counts, and cannot be moved */
+	moved = 0;
+	plan_imbalance(f.im, 49, count, &moved);
+	CU_ASSERT_EQUAL(moved, 1);
+	f.t->partitions[5].st.leader = 1; /* all that is meant for 3 */
+	moved = 0;
+	plan_imbalance(f.im, 50, count, &moved);
+	CU_ASSERT_EQUAL(moved, 5);
+	f.t->deleting = true;
+	moved = 0;
+	plan_imbalance(f.im, 0, count, &moved);
+	CU_ASSERT_EQUAL(moved, 0);
+	done(&f);
+}
+
+UNIT_MAIN("plan_admin", {"counts", test_counts}, {"placement_goes_on", test_placement_goes_on}, {"placement_fails", test_placement_fails}, {"manual", test_manual},
+	  {"preferred", test_preferred}, {"unclean", test_unclean}, {"imbalance", test_imbalance})
