@@ -13,6 +13,7 @@
 
 #define TICK_MS 100
 #define SLEPT_MS 500            /* our loops did not run for so long: somebody may lead in our place (protocol.md B4) */
+#define LOADS_AHEAD 4            /* logs of a directory that wait for a thread, beside those that have one */
 #define UNCONFIRMED_MS 2000     /* no controller confirmed by then: ask ZooKeeper */
 #define HANDOVER_MS 2500        /* a clean stop waits this long for its leaderships to go */
 #define STATUS_LOCKED 75
@@ -396,40 +397,55 @@ static void recovered(struct broker *b)
 	registration_ready(b->reg, b->dirs);
 }
 
+static void load_one(struct broker *b, uint32_t d);
+
 static void loaded(struct shard_load *m)
 {
 	struct broker *b = m->ctx;
 	const struct log_found *f = m->found;
+	uint32_t d = 0;
 	if (m->err && m->err != LOG_ERR_OLD_FORMAT)
 		LOG_AT(b->env->log, LOG_ERROR, "log", "load.failed", "topic=%s partition=%d err=\"%s\"", f->topic, f->partition, err_str(m->err));
 	if (!m->err)
 		inventory_add(b, f->topic, f->partition, &f->topic_id, m->last_epoch, m->log_end_offset, m->dir);
+	while (b->dirs->dirs[d] != m->dir)
+		d++;
 	mem_free(m);
+	load_one(b, d);
 	if (--b->loads_left == 0 && b->phase == PHASE_RECOVERING)
 		recovered(b);
 }
 
+/* The next log of a directory, if there is one. */
+static void load_one(struct broker *b, uint32_t d)
+{
+	struct log_dir *dir = b->dirs->dirs[d];
+	if (b->load_next[d] >= dir->found_count || b->phase != PHASE_RECOVERING)
+		return;
+	const struct log_found *f = &dir->found[b->load_next[d]++];
+	struct shard_load *m = MEM_NEW(struct shard_load);
+	m->shard = b->shards[partition_owner(b->env->hash_seed, &f->topic_id, slice_str(f->topic), f->partition, b->loop_count)];
+	m->dir = dir;
+	m->found = f;
+	m->progress_bytes = &b->recovered_bytes;
+	m->done = loaded;
+	m->ctx = b;
+	shard_post_load(m);
+}
+
+/* Each directory has as many logs under way as num.recovery.threads.per.data.dir says, and a few more so that no thread waits for the next:
+ * all directories are read at the same time, however many logs each has. */
 static void load_all(struct broker *b)
 {
 	b->phase = PHASE_RECOVERING;
 	reason(b, "recovering logs");
+	b->load_next = mem_zalloc(sizeof(*b->load_next) * (b->dirs->count + 1));
 	for (uint32_t d = 0; d < b->dirs->count; d++)
 		b->loads_left += b->dirs->dirs[d]->found_count;
 	b->loads_total = b->loads_left;
-	for (uint32_t d = 0; d < b->dirs->count; d++) {
-		struct log_dir *dir = b->dirs->dirs[d];
-		for (uint32_t i = 0; i < dir->found_count; i++) {
-			struct shard_load *m = MEM_NEW(struct shard_load);
-			const struct log_found *f = &dir->found[i];
-			m->shard = b->shards[partition_owner(b->env->hash_seed, &f->topic_id, slice_str(f->topic), f->partition, b->loop_count)];
-			m->dir = dir;
-			m->found = f;
-			m->progress_bytes = &b->recovered_bytes;
-			m->done = loaded;
-			m->ctx = b;
-			shard_post_load(m);
-		}
-	}
+	for (uint32_t d = 0; d < b->dirs->count; d++)
+		for (int64_t i = 0; i < (int64_t)b->cfg->recovery_threads_per_dir + LOADS_AHEAD && b->load_next[d] < b->dirs->dirs[d]->found_count; i++)
+			load_one(b, d);
 	if (!b->loads_total)
 		recovered(b);
 }
@@ -779,6 +795,7 @@ void broker_free(struct broker *b)
 	}
 	inventory_clear(b);
 	mem_free(b->inventory);
+	mem_free(b->load_next);
 	if (b->dirs)
 		log_dirs_free(b->dirs);
 	str_fini(&b->status_last);

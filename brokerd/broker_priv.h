@@ -72,6 +72,7 @@ struct broker {
 	_Atomic int64_t recovered_bytes;
 	uint64_t found_bytes;
 	uint32_t loads_left, loads_total;
+	uint32_t *load_next;     /* per directory: the next of its logs that is to be loaded */
 	struct ctl_replica *inventory;
 	uint32_t inventory_count;
 	size_t inventory_cap;

@@ -91,6 +91,8 @@ int main(int argc, char **argv)
 	struct os_world *w = os_world_new(&(struct os_world_config){.min_level = LOG_INFO});
 	struct env *env = os_world_env(w);
 	struct broker_config *cfg = read_config(env, &args);
+	/* for each directory as many; a directory keeps that many of its logs and a few more in the queue (broker.c) */
+	os_world_load_threads(w, (cfg->recovery_threads_per_dir < 64 ? cfg->recovery_threads_per_dir : 64) * (int)cfg->log_dir_count);
 	uint64_t before, now;
 	os_raise_nofile(&before, &now);
 	/* Fixed, or the C library would learn from the first large frame to keep such memory in its heaps. */

@@ -395,7 +395,7 @@ void log_op_try(struct log *log)
 	log->op_started = true;
 	op->job.run = op_run;
 	op->job.done = op_done;
-	job_submit(log->loop, &op->job, JOB_LONG);
+	job_submit(log->loop, &op->job, op->kind == LOG_OP_CLOSE ? JOB_LOAD : JOB_LONG);
 }
 
 void log_op_submit(struct log *log, struct log_op *op)

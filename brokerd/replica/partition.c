@@ -320,7 +320,7 @@ void partition_open(struct partition *p, struct log_dir *dir, bool create, struc
 	move_to(p, PARTITION_OPENING, create ? "new" : "found");
 	o->job.run = open_run;
 	o->job.done = open_done;
-	job_submit(s->loop, &o->job, create ? JOB_IO : JOB_LONG);
+	job_submit(s->loop, &o->job, create ? JOB_IO : JOB_LOAD);
 }
 
 /* ---- states from images ---- */

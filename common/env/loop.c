@@ -91,7 +91,7 @@ void timer_stop(struct timer *t)
 void job_submit(struct loop *l, struct job *j, enum job_class cls)
 {
 	loop_assert_owner(l);
-	ASSERT(cls == JOB_IO || cls == JOB_LONG);
+	ASSERT(cls == JOB_IO || cls == JOB_LONG || cls == JOB_LOAD);
 	j->from = l;
 	j->cls = (int8_t)cls;
 	j->next = NULL;

@@ -79,7 +79,8 @@ struct job {
 	int8_t cls; /* enum job_class */
 	void *backend[4];
 };
-/* Two classes, so that long work never delays short work: JOB_IO for single file operations (sync, cold read, open), JOB_LONG for
- * recovery, compaction, validation of large frames. */
-enum job_class { JOB_IO, JOB_LONG };
+/* Classes, so that long work never delays short work: JOB_IO for single file operations (sync, cold read, open), JOB_LONG for
+ * compaction, truncation, validation of large frames, JOB_LOAD for what is done to every log at start and at stop (recovery, flush and
+ * close): as many at a time as the operator says. */
+enum job_class { JOB_IO, JOB_LONG, JOB_LOAD };
 void job_submit(struct loop *l, struct job *j, enum job_class cls);

@@ -214,4 +214,26 @@ def many_changes(c):
         check(c.zk_json("/config/topics/" + t)["config"] == want, "%s has %s", t, c.zk_json("/config/topics/" + t))
 
 
-CASES = {f.__name__: f for f in (topic_configs, min_isr, broker_configs, by_znodes, many_changes)}
+def recovery_threads(c):
+    """num.recovery.threads.per.data.dir: after kill -9 so many logs of each directory are scanned at a time, and nothing is missing."""
+    c.zk_start()
+    c.add_controller(101).start()
+    dirs = [os.path.join(c.dir, "data", "disk-%d" % i) for i in (1, 2)]
+    d = c.add_broker(1, default__replication__factor=1, min__insync__replicas=1, log__dirs=",".join(dirs), num__recovery__threads__per__data__dir=3)
+    d.start()
+    c.wait_serving()
+    c.klamm("topic", "create", "many", "--partitions", "20", "--replication-factor", "1")
+    c.kcat("-P", "-t", "many", "-X", "acks=all", data="".join("record %d\n" % i for i in range(5000)).encode())
+    d.kill()
+    d.start()
+    c.wait_serving()
+    check(all(os.listdir(x) for x in dirs), "both directories are used")
+    check(len(c.read_all("many", "%s\n")) == 5000, "all records are there")
+    names = []
+    for task in os.listdir("/proc/%d/task" % d.proc.pid):
+        with open("/proc/%d/task/%s/comm" % (d.proc.pid, task), encoding="utf-8") as f:
+            names.append(f.read().strip())
+    check(names.count("load") == 6, "threads that loaded: %d of 2 directories times 3", names.count("load"))
+
+
+CASES = {f.__name__: f for f in (topic_configs, min_isr, broker_configs, by_znodes, many_changes, recovery_threads)}

@@ -249,6 +249,31 @@ static void test_jobs(void)
 	world_down();
 }
 
+/* As many logs are loaded at a time as were asked for: each of the jobs waits until all of them run. */
+static pthread_barrier_t together;
+static void load_run(struct job *j) { pthread_barrier_wait(&together); }
+static void load_done(struct job *j)
+{
+	if (++jobs_done == 6)
+		os_world_stop(w, 0);
+}
+
+static void test_load_jobs(void)
+{
+	world_up();
+	jobs_done = 0;
+	os_world_load_threads(w, 3);
+	pthread_barrier_init(&together, NULL, 3);
+	for (int i = 0; i < 6; i++) {
+		jobs[i] = (struct job){.run = load_run, .done = load_done};
+		job_submit(ctl, &jobs[i], JOB_LOAD);
+	}
+	world_run();
+	CU_ASSERT_EQUAL(jobs_done, 6);
+	world_down();
+	pthread_barrier_destroy(&together);
+}
+
 /* ---- connections ---- */
 
 /* A peer that echoes, or swallows; and one that sends and checks. */
@@ -990,7 +1015,7 @@ static void test_http(void)
 	world_down();
 }
 
-UNIT_MAIN("env_os", {"timers", test_timers}, {"deferred", test_deferred}, {"messages", test_messages}, {"jobs", test_jobs},
+UNIT_MAIN("env_os", {"timers", test_timers}, {"deferred", test_deferred}, {"messages", test_messages}, {"jobs", test_jobs}, {"load_jobs", test_load_jobs},
 	  {"conn_echo", test_conn_echo}, {"conn_cold_range", test_conn_cold_range}, {"conn_generation", test_conn_generation},
 	  {"conn_short_file", test_conn_short_file}, {"conn_shutdown", test_conn_shutdown}, {"conn_failures", test_conn_failures},
 	  {"conn_close_inside", test_conn_close_inside}, {"conn_move", test_conn_move}, {"listeners", test_listeners},

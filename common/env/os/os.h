@@ -22,6 +22,8 @@ struct os_world_config {
 	int long_threads; /* JOB_LONG; 0 = 1 */
 };
 
+/* How many jobs of class JOB_LOAD run at a time; else 1. Before the first of them. */
+void os_world_load_threads(struct os_world *w, int count);
 /* NULL cfg = all defaults, LOG_INFO. Ends the process (status 74, one sentence) if the kernel refuses what it needs. */
 struct os_world *os_world_new(const struct os_world_config *cfg);
 struct env *os_world_env(struct os_world *w);

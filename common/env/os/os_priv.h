@@ -34,7 +34,7 @@ struct os_task {
 	struct os_loop *l;
 };
 /* Names are resolved on a thread of their own: a resolver that hangs must not stop disk work. */
-enum os_pool_queue { OS_POOL_IO, OS_POOL_LONG, OS_POOL_NAMES, OS_POOL_WRITEBACK, OS_POOL_QUEUES };
+enum os_pool_queue { OS_POOL_IO, OS_POOL_LONG, OS_POOL_LOAD, OS_POOL_NAMES, OS_POOL_WRITEBACK, OS_POOL_QUEUES };
 
 struct os_loop {
 	struct loop loop; /* first */
@@ -117,6 +117,7 @@ void os_tasks_drop(struct os_task *list);
 void os_loop_task_done(struct os_task *t);                           /* Thread: any; t->done(t) runs on t->l */
 
 /* pool.c */
+void os_pool_threads(struct os_pool *p, enum os_pool_queue which, int count); /* before the first task of that queue */
 struct os_pool *os_pool_new(struct os_world *w, int io_threads, int long_threads);
 void os_pool_submit(struct os_pool *p, enum os_pool_queue q, struct os_task *t);
 void os_pool_free(struct os_pool *p); /* waits for what runs, drops what waits */

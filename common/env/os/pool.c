@@ -1,8 +1,8 @@
 /* pool.c: the threads for what blocks: file syncs, cold reads, jobs, name resolution.
  *
- * Four queues, each under its own mutex, so that long work never stands before short work (protocol.md G2): IO (default 2
- * threads), LONG (1), NAMES and WRITEBACK (1 each, started with the first task: asking a busy disk to write can wait as long as a
- * name server). A finished task goes back to its loop by the loop's task list.
+ * Five queues, each under its own mutex, so that long work never stands before short work (protocol.md G2): IO (default 2
+ * threads), LONG (1), LOAD (as many as are asked for), NAMES and WRITEBACK (1 each: asking a busy disk to write can wait as long as a
+ * name server); the last three are started with their first task. A finished task goes back to its loop by the loop's task list.
  */
 #define _GNU_SOURCE 1
 #include "common/env/os/os_priv.h"
@@ -64,8 +64,8 @@ static void queue_start(struct queue *q)
 
 struct os_pool *os_pool_new(struct os_world *w, int io_threads, int long_threads)
 {
-	static const char *const names[OS_POOL_QUEUES] = {"disk", "jobs", "names", "writeback"};
-	int wanted[OS_POOL_QUEUES] = {io_threads > 0 ? io_threads : 2, long_threads > 0 ? long_threads : 1, 1, 1};
+	static const char *const names[OS_POOL_QUEUES] = {"disk", "jobs", "load", "names", "writeback"};
+	int wanted[OS_POOL_QUEUES] = {io_threads > 0 ? io_threads : 2, long_threads > 0 ? long_threads : 1, 1, 1, 1};
 	struct os_pool *p = MEM_NEW(struct os_pool);
 
 	for (int i = 0; i < OS_POOL_QUEUES; i++) {
@@ -78,6 +78,16 @@ struct os_pool *os_pool_new(struct os_world *w, int io_threads, int long_threads
 			queue_start(q);
 	}
 	return p;
+}
+
+void os_pool_threads(struct os_pool *p, enum os_pool_queue which, int count)
+{
+	struct queue *q = &p->q[which];
+
+	pthread_mutex_lock(&q->lock);
+	if (q->threads_count == 0)
+		q->threads_wanted = count < 1 ? 1 : count < POOL_THREADS_MAX ? count : POOL_THREADS_MAX;
+	pthread_mutex_unlock(&q->lock);
 }
 
 void os_pool_submit(struct os_pool *p, enum os_pool_queue which, struct os_task *t)
@@ -137,5 +147,5 @@ void os_job_submit(struct loop *l, struct job *j, enum job_class cls)
 	struct os_task *t = (struct os_task *)j->backend;
 
 	*t = (struct os_task){.run = job_run, .done = job_done, .l = os_loop_of(l)};
-	os_pool_submit(os_world_of(l->env)->pool, cls == JOB_LONG ? OS_POOL_LONG : OS_POOL_IO, t);
+	os_pool_submit(os_world_of(l->env)->pool, cls == JOB_LOAD ? OS_POOL_LOAD : cls == JOB_LONG ? OS_POOL_LONG : OS_POOL_IO, t);
 }

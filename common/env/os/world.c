@@ -256,6 +256,11 @@ struct os_world *os_world_new(const struct os_world_config *cfg)
 	return w;
 }
 
+void os_world_load_threads(struct os_world *w, int count)
+{
+	os_pool_threads(w->pool, OS_POOL_LOAD, count);
+}
+
 struct env *os_world_env(struct os_world *w)
 {
 	return &w->env;
