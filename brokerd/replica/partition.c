@@ -32,9 +32,13 @@ const char *partition_state_str(enum partition_state st) { return state_names[st
 static void move_to(struct partition *p, enum partition_state st, const char *why)
 {
 	ASSERT(legal_before[st] & 1u << p->state);
+	const struct shard_listener *ln = &p->shard->listener;
+	bool lost = p->state == PARTITION_LEADER && st != PARTITION_LEADER;
 	LOG_AT(p->shard->env->log, LOG_INFO, SUB, "partition.state", "topic=%s partition=%d from=%s to=%s leader=%d epoch=%d why=%s", p->topic,
 	       p->partition, state_names[p->state], state_names[st], p->core.leader, p->core.leader_epoch, why);
 	p->state = st;
+	if (lost && ln->lost)
+		ln->lost(ln->ctx, slice_make(p->topic, p->topic_len), p->partition);
 }
 
 struct partition *partition_new(struct shard *s, struct slice topic, const struct uuid *id, int32_t partition)
@@ -440,6 +444,9 @@ static void lead(struct partition *p)
 	log_begin_epoch(p->log, p->core.leader_epoch);
 	move_to(p, PARTITION_LEADER, "state");
 	p->shard->leader_changes++;
+	const struct shard_listener *ln = &p->shard->listener;
+	if (ln->led) /* to the next offset: what a former leader sent and is still being written was there at the election */
+		ln->led(ln->ctx, slice_make(p->topic, p->topic_len), p->partition, p->core.leader_epoch, log_next_offset(p->log));
 }
 
 void partition_do(struct partition *p, const struct replica_out *out)

@@ -297,7 +297,7 @@ static void start_append(struct produce_wait *w)
 	}
 	w->stage = WAIT_APPENDING;
 	w->leader_epoch = p->core.leader_epoch;
-	w->append.origin = LOG_ORIGIN_CLIENT;
+	w->append.origin = w->m->origin;
 	w->append.buf = part->buf;
 	w->append.records = part->records;
 	w->append.batch = part->batch;

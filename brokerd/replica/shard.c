@@ -342,6 +342,28 @@ void shard_set_dirs(struct shard *s, struct log_dirs *dirs)
 	s->init.dirs = dirs;
 }
 
+void shard_set_listener(struct shard *s, const struct shard_listener *listener)
+{
+	s->listener = *listener;
+}
+
+struct log *shard_led_log(struct shard *s, struct slice topic, int32_t partition, int32_t leader_epoch)
+{
+	struct partition *p = shard_find(s, topic, partition);
+	return p && partition_is_leader(p) && p->core.leader_epoch == leader_epoch && !s->stopping ? p->log : NULL;
+}
+
+bool shard_leads(struct shard *s, struct image *im, const struct image_topic *t, int32_t partition)
+{
+	struct partition *p = shard_adopt(s, im, t, partition);
+	return p && partition_is_leader(p);
+}
+
+struct image *shard_image(const struct shard *s)
+{
+	return s->image;
+}
+
 void shard_activate(struct shard *s)
 {
 	loop_assert_owner(s->loop);

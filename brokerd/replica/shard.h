@@ -53,6 +53,21 @@ struct shard *shard_new(const struct shard_init *init); /* on any thread before 
 void shard_set_dirs(struct shard *s, struct log_dirs *dirs); /* before the first load is posted, when init.dirs was NULL */
 void shard_free(struct shard *s); /* after its loop stopped, or when a simulated process died */
 
+/* Somebody on the shard's loop who wants to know which partitions are led here (the group coordinator). Runs inside of the shard's steps: it may
+ * take notes, post messages and arm timers, but calls nothing of the shard. led: since leader epoch `leader_epoch`, in which the log began at
+ * `end` (the LEO at the election); again for each new epoch. lost: for whatever reason, shutdown and deletion included. */
+struct shard_listener {
+	void *ctx;
+	void (*led)(void *ctx, struct slice topic, int32_t partition, int32_t leader_epoch, int64_t end);
+	void (*lost)(void *ctx, struct slice topic, int32_t partition);
+};
+void shard_set_listener(struct shard *s, const struct shard_listener *listener); /* before the loop serves; one at most */
+/* For the same: the log of a partition that is led at exactly this epoch, else NULL. Good for this turn. */
+struct log *shard_led_log(struct shard *s, struct slice topic, int32_t partition, int32_t leader_epoch);
+/* Adopts the image of a message when it is newer (I2). True when the partition is led here as far as is known now. */
+bool shard_leads(struct shard *s, struct image *im, const struct image_topic *t, int32_t partition);
+struct image *shard_image(const struct shard *s); /* the newest seen, borrowed; NULL before the first */
+
 /* enum log_err and enum err -> Kafka's code, for shards and the API layer alike. */
 int16_t shard_log_error(int err);
 
@@ -164,6 +179,7 @@ struct produce_msg {
 	struct msg msg;
 	struct shard *shard;
 	struct image *image;             /* one reference, dropped by the sender after done */
+	enum log_origin origin;          /* CLIENT, or COORDINATOR for the broker's own batches */
 	int16_t acks;
 	int32_t timeout_ms;
 	struct produce_part *parts;

@@ -17,6 +17,7 @@ struct shard {
 	const struct replica_config *config;
 	struct image *image; /* the newest seen */
 	bool active, stopping;
+	struct shard_listener listener; /* functions NULL: nobody */
 
 	struct partition **buckets;
 	uint32_t bucket_count, partition_count;
