@@ -31,6 +31,11 @@ struct round { /* one image on its way through the shards */
 	struct image_change **split;
 };
 
+struct topics_deleted { /* to one coordinator; names in the same memory */
+	struct group_msg m;
+	const char *names[];
+};
+
 static void reason(struct broker *b, const char *text)
 {
 	snprintf(b->reason, sizeof(b->reason), "%s", text);
@@ -108,6 +113,33 @@ static void split_changes(struct broker *b, struct round *r)
 	mem_free(owner);
 }
 
+static void topics_deleted_done(struct group_msg *m)
+{
+	struct topics_deleted *d = CONTAINER_OF(m, struct topics_deleted, m);
+	for (uint32_t i = 0; i < m->count; i++)
+		mem_free((char *)(uintptr_t)d->names[i]);
+	mem_free(d);
+}
+
+/* Committed offsets of deleted topics go (internal-topics.md 4.5): every coordinator may have some. */
+static void tell_coordinators(struct broker *b, const struct image_changes *ch)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < ch->count; i++)
+		n += ch->items[i].removed && (i == 0 || ch->items[i].topic != ch->items[i - 1].topic);
+	for (uint32_t l = 0; n && l < b->loop_count; l++) {
+		struct topics_deleted *d = mem_zalloc(sizeof(*d) + n * sizeof(char *));
+		for (uint32_t i = 0; i < ch->count; i++)
+			if (ch->items[i].removed && (i == 0 || ch->items[i].topic != ch->items[i - 1].topic))
+				d->names[d->m.count++] = mem_strdup(ch->items[i].topic->name);
+		d->m.coordinator = b->coordinators[l];
+		d->m.kind = GROUP_TOPICS_DELETED;
+		d->m.topics = d->names;
+		d->m.done = topics_deleted_done;
+		group_post(&d->m);
+	}
+}
+
 /* Topics that were deleted while this broker was away: what of them lies here goes now (K1). */
 static void add_replicas_on_disk(struct broker *b, struct image_changes *ch)
 {
@@ -133,6 +165,7 @@ static void on_image(void *ctx, struct image *im, struct image_changes *changes,
 	r->waiting = b->loop_count;
 	list_init(&r->link);
 	list_push_back(&b->rounds, &r->link);
+	tell_coordinators(b, &r->changes);
 	split_changes(b, r);
 	for (uint32_t l = 0; l < b->loop_count; l++) {
 		struct image_msg *m = MEM_NEW(struct image_msg);
@@ -483,14 +516,32 @@ static void make_loops(struct broker *b)
 		d->shard = b->shards[l] = shard_new(&si);
 	}
 	for (uint32_t l = 0; l < b->loop_count; l++) {
+		struct coordinator_init ci = {
+			.env = b->env,
+			.loop = b->loops[l].loop,
+			.shard = b->shards[l],
+			.idx = l,
+			.shard_count = b->loop_count,
+			.peers = b->coordinators,
+			.config = &cfg->groups,
+			.commit_timeout_ms = cfg->offsets.commit_timeout_ms,
+			.load_buffer_bytes = cfg->offsets.load_buffer_bytes,
+			.expiry_interval_ms = cfg->offsets.check_interval_ms,
+			.codec = cfg->offsets.codec,
+		};
+		b->loops[l].coordinator = b->coordinators[l] = coordinator_new(&ci);
+	}
+	for (uint32_t l = 0; l < b->loop_count; l++) {
 		struct data_loop *d = &b->loops[l];
 		d->home = b->homes[l] = fetch_home_new(d->loop, l, b->shards, b->homes, b->loop_count, &fc);
-		struct api_init ai = {.env = b->env, .loop = d->loop, .idx = l, .shard_count = b->loop_count, .shards = b->shards, .fetch = d->home, .config = cfg, .running = &d->running, .services = &b->services};
+		struct api_init ai = {.env = b->env, .loop = d->loop, .idx = l, .shard_count = b->loop_count, .shards = b->shards, .coordinators = b->coordinators,
+			.fetch = d->home, .config = cfg, .running = &d->running, .services = &b->services};
 		d->api = api_new(&ai);
 		d->net = b->nets[l] = net_loop_new(d->loop, l, &nc, api_handle, d->api);
 	}
 	for (uint32_t l = 0; l < b->loop_count; l++)
 		net_loop_set_peers(b->nets[l], b->nets, b->loop_count);
+	b->lag = lag_new(b);
 }
 
 struct failed_dir {
@@ -555,7 +606,7 @@ static void dirs_done(struct job *j)
 	}
 	b->dirs = b->opened;
 	b->host = (struct shard_host){.ctx = b->ctl, .propose = ctl_propose, .dir_failed = on_dir_failed, .replica_deleted = ctl_replica_deleted};
-	b->services = (struct ask_services){.control = b->control, .ctx = b->ctl, .forward = ctl_forward, .producer_ids = ctl_producer_ids};
+	b->services = (struct ask_services){.control = b->control, .ctx = b->ctl, .forward = ctl_forward, .producer_ids = ctl_producer_ids, .zk_ctx = b->reg, .zk_offsets = consumers_serve};
 	make_loops(b);
 	load_all(b);
 }
@@ -599,6 +650,7 @@ static void ping_back(struct msg *m)
 	d->net_stats = p->net_stats;
 	d->count_rows = p->count_rows;
 	memcpy(d->counts, p->counts, sizeof(d->counts));
+	d->groups = p->groups;
 }
 
 static void ping_there(struct msg *m)
@@ -607,6 +659,7 @@ static void ping_there(struct msg *m)
 	struct data_loop *d = &p->broker->loops[p->idx];
 	p->net_stats = *net_loop_stats(d->net);
 	p->count_rows = api_stats(d->api, p->counts, ARRAY_LEN(p->counts));
+	p->groups = coordinator_stats(d->coordinator);
 	m->deliver = ping_back;
 	loop_post(m->from, m);
 }
@@ -713,6 +766,7 @@ struct broker *broker_new(struct env *env, struct loop *control, const struct br
 	b->loop_count = cfg->data_loops ? cfg->data_loops : 1;
 	b->loops = mem_zalloc(sizeof(*b->loops) * b->loop_count);
 	b->shards = mem_zalloc(sizeof(*b->shards) * b->loop_count);
+	b->coordinators = mem_zalloc(sizeof(*b->coordinators) * b->loop_count);
 	b->homes = mem_zalloc(sizeof(*b->homes) * b->loop_count);
 	b->nets = mem_zalloc(sizeof(*b->nets) * b->loop_count);
 	list_init(&b->rounds);
@@ -785,6 +839,9 @@ void broker_free(struct broker *b)
 	for (uint32_t l = 0; l < b->loop_count; l++)
 		if (b->loops[l].home)
 			fetch_home_free(b->loops[l].home);
+	lag_free(b->lag);
+	for (uint32_t l = 0; l < b->loop_count; l++)
+		coordinator_free(b->coordinators[l]);
 	for (uint32_t l = 0; l < b->loop_count; l++)
 		if (b->shards[l])
 			shard_free(b->shards[l]);
@@ -801,6 +858,7 @@ void broker_free(struct broker *b)
 	str_fini(&b->status_last);
 	mem_free(b->loops);
 	mem_free(b->shards);
+	mem_free(b->coordinators);
 	mem_free(b->homes);
 	mem_free(b->nets);
 	mem_free(b);

@@ -5,6 +5,7 @@
 #include "brokerd/broker.h"
 #include "brokerd/config/running.h"
 #include "brokerd/fetch/fetch.h"
+#include "brokerd/group/coordinator.h"
 #include "brokerd/life/life.h"
 #include "brokerd/link/ctl.h"
 #include "brokerd/net/net.h"
@@ -21,13 +22,15 @@ struct ping { /* control loop -> data loop -> control loop: how late that loop i
 	int64_t sent_us;
 	/* numbers of the loop's own parts, taken on that loop */
 	struct net_stats net_stats;
-	struct api_stats_row counts[32];
+	struct api_stats_row counts[API_STATS_ROWS];
 	uint32_t count_rows;
+	struct coordinator_stats groups;
 };
 
 struct data_loop {
 	struct loop *loop;
 	struct shard *shard;
+	struct coordinator *coordinator;
 	struct fetch_home *home;
 	struct net_loop *net;
 	struct api *api;
@@ -40,8 +43,9 @@ struct data_loop {
 	struct shard_topic_row *topics;
 	uint32_t topic_count;
 	struct net_stats net_stats;
-	struct api_stats_row counts[32];
+	struct api_stats_row counts[API_STATS_ROWS];
 	uint32_t count_rows;
+	struct coordinator_stats groups;
 };
 
 struct broker {
@@ -52,6 +56,7 @@ struct broker {
 	uint32_t loop_count;
 	struct data_loop *loops;
 	struct shard **shards;
+	struct coordinator **coordinators;
 	struct fetch_home **homes;
 	struct net_loop **nets;
 	struct shard_host host;
@@ -60,6 +65,7 @@ struct broker {
 	struct ctl *ctl;
 	struct checkpoints *checkpoints;
 	struct http *http;
+	struct lag *lag;
 	uint64_t incarnation;
 
 	enum broker_phase phase;
@@ -95,6 +101,12 @@ struct broker {
 	int open_err;
 	char *open_why;
 };
+
+/* lag.c: consumer lag for /metrics */
+struct lag *lag_new(struct broker *b); /* once there are loops */
+void lag_round(struct lag *g);         /* no effect while one is under way */
+void lag_metrics(const struct lag *g, struct str *o);
+void lag_free(struct lag *g);
 
 /* status.c */
 void broker_status_tick(struct broker *b);     /* each second */

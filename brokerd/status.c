@@ -189,6 +189,8 @@ void broker_status_tick(struct broker *b)
 	if (!b->dirs || b->phase == PHASE_STOPPING)
 		return;
 	bool want_topics = b->status_turn++ % TOPICS_EVERY == 0;
+	if (want_topics && b->phase == PHASE_SERVING)
+		lag_round(b->lag);
 	for (uint32_t l = 0; l < b->loop_count; l++) {
 		struct data_loop *d = &b->loops[l];
 		if (d->stats_out)
@@ -313,6 +315,33 @@ static void topic_metrics(const struct broker *b, struct str *o)
 	mem_free(at);
 }
 
+static void group_metrics(const struct broker *b, struct str *o)
+{
+	struct coordinator_stats t = {0};
+	for (uint32_t l = 0; l < b->loop_count; l++) {
+		const struct coordinator_stats *s = &b->loops[l].groups;
+		t.partitions += s->partitions;
+		t.loading += s->loading;
+		t.groups.groups += s->groups.groups;
+		t.groups.members += s->groups.members;
+		t.groups.rebalancing += s->groups.rebalancing;
+		t.groups.offsets += s->groups.offsets;
+		t.groups.bytes += s->groups.bytes;
+		t.groups.rebalances += s->groups.rebalances;
+		t.groups.expired_offsets += s->groups.expired_offsets;
+	}
+	metric(o, "klamm_coordinator_partitions", "gauge", "Partitions of __consumer_offsets that this broker leads.", t.partitions);
+	metric(o, "klamm_coordinator_loading", "gauge", "Of these, partitions that are still being read.", t.loading);
+	metric(o, "klamm_groups", "gauge", "Consumer groups coordinated here.", t.groups.groups);
+	metric(o, "klamm_group_members", "gauge", "Members of them.", t.groups.members);
+	metric(o, "klamm_groups_rebalancing", "gauge", "Groups whose members are joining or waiting for their assignment.", t.groups.rebalancing);
+	metric(o, "klamm_group_offsets", "gauge", "Committed offsets of them.", (double)t.groups.offsets);
+	metric(o, "klamm_group_bytes", "gauge", "Memory of groups, members and offsets.", (double)t.groups.bytes);
+	metric(o, "klamm_group_rebalances_total", "counter", "Generations begun.", (double)t.groups.rebalances);
+	metric(o, "klamm_group_expired_offsets_total", "counter", "Offsets removed because they were old.", (double)t.groups.expired_offsets);
+	lag_metrics(b->lag, o);
+}
+
 static void metrics_text(struct broker *b, struct http_reply *r)
 {
 	struct str *o = r->body;
@@ -351,6 +380,7 @@ static void metrics_text(struct broker *b, struct http_reply *r)
 	}
 	request_latencies(b, o);
 	topic_metrics(b, o);
+	group_metrics(b, o);
 	str_add(o, "# HELP klamm_loop_busy_seconds_total Time that each loop spent working.\n# TYPE klamm_loop_busy_seconds_total counter\n");
 	str_printf(o, "klamm_loop_busy_seconds_total{loop=\"control\"} %.6f\n", (double)atomic_load(&b->control->busy_us) / 1e6);
 	for (uint32_t l = 0; l < b->loop_count; l++)

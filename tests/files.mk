@@ -118,16 +118,18 @@ tests_fuzz_fuzz_control_LDADD = libkbroker.a libkcontrol.a libkbase.a $(PROTOBUF
 endif
 
 # brokerd/replica, brokerd/fetch: the pure core, then shards and fetches in the simulated world
-check_PROGRAMS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch
+check_PROGRAMS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch tests/unit/test_coordinator
 MINI_SOURCES = tests/unit/mini.c tests/unit/mini.h $(UNIT_SOURCES)
-MINI_LIBS = libkreplica.a libkbroker.a libkreplica.a libklog.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
+MINI_LIBS = libkreplica.a libkbroker.a libkgroup.a libkreplica.a libklog.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
 tests_unit_test_replica_SOURCES = tests/unit/test_replica.c $(UNIT_SOURCES)
 tests_unit_test_replica_LDADD = libkreplica.a libkbase.a $(CUNIT_LIBS)
 tests_unit_test_shard_SOURCES = tests/unit/test_shard.c $(MINI_SOURCES)
 tests_unit_test_shard_LDADD = $(MINI_LIBS)
 tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(MINI_SOURCES)
 tests_unit_test_fetch_LDADD = $(MINI_LIBS)
-TESTS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch
+tests_unit_test_coordinator_SOURCES = tests/unit/test_coordinator.c $(MINI_SOURCES)
+tests_unit_test_coordinator_LDADD = $(MINI_LIBS)
+TESTS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch tests/unit/test_coordinator
 
 # Real ZooKeeper, real processes on loopback.
 check-cluster: all $(check_PROGRAMS)

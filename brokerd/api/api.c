@@ -12,6 +12,15 @@ const struct api_row api_rows[] = {
 	{KP_API_FETCH, 0, 17, API_POLL, api_do_fetch},
 	{KP_API_LIST_OFFSETS, 0, 9, API_READ, api_do_list_offsets},
 	{KP_API_METADATA, 0, 12, API_READ, api_do_metadata},
+	{KP_API_OFFSET_COMMIT, 0, 9, API_CHANGE, api_do_offset_commit},
+	{KP_API_OFFSET_FETCH, 0, 9, API_READ, api_do_offset_fetch},
+	{KP_API_FIND_COORDINATOR, 0, 6, API_READ, api_do_find_coordinator},
+	{KP_API_JOIN_GROUP, 0, 9, API_CHANGE, api_do_join_group},
+	{KP_API_HEARTBEAT, 0, 4, API_READ, api_do_heartbeat},
+	{KP_API_LEAVE_GROUP, 0, 5, API_CHANGE, api_do_leave_group},
+	{KP_API_SYNC_GROUP, 0, 5, API_CHANGE, api_do_sync_group},
+	{KP_API_DESCRIBE_GROUPS, 0, 5, API_READ, api_do_describe_groups},
+	{KP_API_LIST_GROUPS, 0, 5, API_READ, api_do_list_groups},
 	{KP_API_API_VERSIONS, 0, 4, API_FREE, api_do_api_versions},
 	{KP_API_CREATE_TOPICS, 0, 7, API_CHANGE, api_do_create_topics},
 	{KP_API_DELETE_TOPICS, 0, 6, API_CHANGE, api_do_delete_topics},
@@ -20,9 +29,11 @@ const struct api_row api_rows[] = {
 	{KP_API_CREATE_PARTITIONS, 0, 3, API_CHANGE, api_do_create_partitions},
 	{KP_API_ELECT_LEADERS, 0, 2, API_CHANGE, api_do_elect_leaders},
 	{KP_API_DESCRIBE_CONFIGS, 0, 4, API_READ, api_do_describe_configs},
+	{KP_API_DELETE_GROUPS, 0, 2, API_CHANGE, api_do_delete_groups},
 	{KP_API_ALTER_CONFIGS, 0, 2, API_CHANGE, api_do_alter_configs},
 	{KP_API_INCREMENTAL_ALTER_CONFIGS, 0, 1, API_CHANGE, api_do_incremental_alter_configs},
 	{KP_API_LIST_PARTITION_REASSIGNMENTS, 0, 0, API_READ, api_do_list_partition_reassignments},
+	{KP_API_OFFSET_DELETE, 0, 0, API_CHANGE, api_do_offset_delete},
 	{KP_API_DESCRIBE_CLUSTER, 0, 1, API_READ, api_do_describe_cluster},
 };
 const uint32_t api_row_count = ARRAY_LEN(api_rows);
@@ -52,6 +63,7 @@ struct api *api_new(const struct api_init *init)
 	a->idx = init->idx;
 	a->shard_count = init->shard_count;
 	a->shards = init->shards;
+	a->coordinators = init->coordinators;
 	a->fetch = init->fetch;
 	a->config = init->config;
 	a->running = init->running;
@@ -60,7 +72,19 @@ struct api *api_new(const struct api_init *init)
 	a->latency = mem_zalloc(sizeof(*a->latency) * api_row_count);
 	list_init(&a->pid_waiting);
 	list_init(&a->creating);
+	list_init(&a->group_calls);
 	return a;
+}
+
+void api_free(struct api *a)
+{
+	if (!a)
+		return;
+	api_creating_free(a);
+	api_groups_free(a);
+	image_unref(a->image);
+	mem_free(a->latency);
+	mem_free(a);
 }
 
 void api_set_image(struct api *a, struct image *im)

@@ -11,6 +11,7 @@
 
 #include "brokerd/config/running.h"
 #include "brokerd/fetch/fetch.h"
+#include "brokerd/group/coordinator.h"
 #include "brokerd/link/ask.h"
 #include "brokerd/net/net.h"
 #include "brokerd/replica/shard.h"
@@ -27,6 +28,7 @@ struct api_init {
 	struct loop *loop;
 	uint32_t idx, shard_count;
 	struct shard **shards;
+	struct coordinator **coordinators; /* one per data loop */
 	struct fetch_home *fetch;
 	const struct broker_config *config;
 	struct running_seat *running; /* of the loop */
@@ -41,4 +43,5 @@ enum net_verdict api_handle(void *ctx, struct net_request *r);
 
 /* Latency in us from the whole request to its answer; written on the api's loop, read anywhere. */
 struct api_stats_row { const char *name; uint64_t count; struct histogram *latency; };
+#define API_STATS_ROWS 64
 uint32_t api_stats(const struct api *a, struct api_stats_row *out, uint32_t cap);

@@ -20,6 +20,7 @@ struct api {
 	struct loop *loop;
 	uint32_t idx, shard_count;
 	struct shard **shards;
+	struct coordinator **coordinators;
 	struct fetch_home *fetch;
 	const struct broker_config *config;
 	struct running_seat *running; /* of this loop */
@@ -30,6 +31,7 @@ struct api {
 	bool pid_asked;
 	struct list pid_waiting;
 	struct list creating; /* topics whose auto-creation is under way */
+	struct list group_calls; /* struct group_part: messages with memory of their own that are out */
 	uint64_t counts[API_KEY_MAX];
 	struct histogram *latency; /* by row of the table */
 };
@@ -69,6 +71,37 @@ void api_batch_limits(struct api *a, const struct image_topic *t, int16_t produc
 /* KIP-951: endpoints of the leaders that were named in hints. */
 const struct image_endpoint *api_leader_endpoint(struct api_call *c, int32_t leader_id, const struct image_broker **ret_broker);
 
+
+/* ---- topics made on use: create.c ---- */
+/* What the client is told meanwhile, as by Kafka: the broker that is called controller says that the leader is missing yet (or that there are too few
+ * brokers), others that there is no such topic. Clients ask again in either case; also when too many creations are under way. */
+int16_t api_auto_create(struct api_call *c, struct slice name);
+/* False: not asked for just now (too few brokers live, or it was asked for already). */
+bool api_create_offsets_topic(struct api_call *c);
+void api_creating_free(struct api *a);
+
+/* ---- groups.c: calls to coordinators ---- */
+/* One group's call, carried to its coordinator and back: finish(c, 0) with the response filled by the core, or with the coordinator's error. */
+void api_group_call(struct api_call *c, enum group_kind kind, struct slice group, const void *request, void *response, void (*finish)(struct api_call *c, int16_t error));
+/* Several groups of one request, split by partition of the offsets topic. */
+struct group_part {
+	struct group_msg m;
+	struct list link;      /* in api.group_calls, so that the dead can be buried */
+	struct arena arena;    /* answers, until they are encoded */
+	struct group_split *split;
+	uint32_t *groups;      /* which of the request's, in order; m.count of them */
+};
+struct group_split {
+	struct api_call *c;
+	struct group_part **parts;
+	uint32_t part_count, waiting;
+	bool nowhere;          /* there is no offsets topic: no parts */
+	void (*finish)(struct group_split *s);
+};
+struct group_split *api_group_split(struct api_call *c, enum group_kind kind, uint32_t count, struct slice (*group_at)(const void *request, uint32_t i));
+void api_group_send(struct group_split *s, void (*finish)(struct group_split *s)); /* once the parts' messages are filled; parts live until finish returns */
+void api_groups_free(struct api *a);
+
 void api_do_api_versions(struct api_call *c);
 void api_do_metadata(struct api_call *c);
 void api_do_produce(struct api_call *c);
@@ -85,3 +118,14 @@ void api_do_elect_leaders(struct api_call *c);
 void api_do_describe_configs(struct api_call *c);
 void api_do_describe_cluster(struct api_call *c);
 void api_do_list_partition_reassignments(struct api_call *c);
+void api_do_find_coordinator(struct api_call *c);
+void api_do_join_group(struct api_call *c);
+void api_do_sync_group(struct api_call *c);
+void api_do_heartbeat(struct api_call *c);
+void api_do_leave_group(struct api_call *c);
+void api_do_describe_groups(struct api_call *c);
+void api_do_list_groups(struct api_call *c);
+void api_do_delete_groups(struct api_call *c);
+void api_do_offset_commit(struct api_call *c);
+void api_do_offset_fetch(struct api_call *c);
+void api_do_offset_delete(struct api_call *c);

@@ -1,9 +1,7 @@
 /* metadata.c: Metadata and DescribeCluster: what clients see of the image (facts/client-quirks.md 8). */
 #include "brokerd/api/api_priv.h"
 #include "common/base/check.h"
-#include "common/base/mem.h"
 
-#define CREATING_MAX 100 /* auto-creations of one loop that may be under way */
 #define OPERATIONS_NOT_ASKED INT32_MIN
 /* No authorizer: every operation that exists for the type, as bits of AclOperation's codes. */
 #define TOPIC_OPERATIONS ((1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 10) | (1 << 11))
@@ -16,108 +14,6 @@ static bool broker_here(struct api_call *c, int32_t id)
 {
 	const struct image_broker *b = image_find_broker(c->image, id);
 	return b && b->available;
-}
-
-static int32_t brokers_here(struct api_call *c)
-{
-	int32_t n = 0;
-	for (uint32_t i = 0; i < image_broker_count(c->image); i++)
-		n += image_broker_at(c->image, i)->available;
-	return n;
-}
-
-/* ---- auto creation ---- */
-
-struct creating {
-	struct list link;
-	struct api *api;
-	char *name;
-	struct ask_forward f;
-};
-
-static void creating_free(struct creating *k)
-{
-	list_remove(&k->link);
-	buf_unref(k->f.buf);
-	mem_free(k->f.response);
-	mem_free(k->name);
-	mem_free(k);
-}
-
-static void creating_done(struct ask_forward *f)
-{
-	/* The topic shows up by metadata, or the client asks again: nothing to tell anybody. */
-	creating_free(CONTAINER_OF(f, struct creating, f));
-}
-
-static void creating_back(struct msg *m)
-{
-	struct ask_forward *f = CONTAINER_OF(m, struct ask_forward, msg);
-	f->done(f);
-}
-
-static void creating_deliver(struct msg *m)
-{
-	struct ask_forward *f = CONTAINER_OF(m, struct ask_forward, msg);
-	struct creating *k = CONTAINER_OF(f, struct creating, f);
-	f->msg.deliver = creating_back;
-	k->api->services->forward(k->api->services->ctx, f);
-}
-
-/* What the client is told meanwhile, as by Kafka: the broker that is called controller says that the leader is missing yet (or that there are too few
- * brokers), others that there is no such topic. Clients ask again in either case; also when too many creations are under way. */
-static int16_t auto_create(struct api_call *c, struct slice name)
-{
-	struct api *a = c->api;
-	uint32_t under_way = 0;
-	LIST_FOR(it, &a->creating) {
-		if (slice_eq_str(name, LIST_ENTRY(it, struct creating, link)->name))
-			return KERR_UNKNOWN_TOPIC_OR_PARTITION;
-		if (++under_way >= CREATING_MAX)
-			return KERR_UNKNOWN_TOPIC_OR_PARTITION;
-	}
-	bool controller = image_controller_broker(c->image) == a->config->broker_id;
-	if (controller && brokers_here(c) < a->config->default_replication_factor)
-		return KERR_INVALID_REPLICATION_FACTOR;
-	struct creating *k = MEM_NEW(struct creating);
-	struct kp_create_topics_request q;
-	struct kp_create_topics_request_topics t;
-	struct chain frame;
-	k->api = a;
-	k->name = mem_strndup((const char *)name.ptr, name.len);
-	list_init(&k->link);
-	list_push_back(&a->creating, &k->link);
-	kp_create_topics_request_init(&q);
-	kp_create_topics_request_topics_init(&t);
-	t.name = name;
-	t.num_partitions = -1;
-	t.replication_factor = -1;
-	q.topics = &t;
-	q.topics_count = 1;
-	q.timeout_ms = 30000;
-	chain_init(&frame);
-	wire_request_encode(wire_api_find(KP_API_CREATE_TOPICS), 7, 0, slice_str("klamm-auto-create"), &q, &frame);
-	k->f.buf = buf_new(frame.bytes);
-	chain_flatten(&frame, k->f.buf->data);
-	k->f.request = slice_make(k->f.buf->data + 4, frame.bytes - 4);
-	chain_clear(&frame);
-	k->f.listener = c->r->listener;
-	k->f.done = creating_done;
-	strncpy(k->f.client_host, net_request_peer(c->r), sizeof(k->f.client_host) - 1);
-	k->f.msg.deliver = creating_deliver;
-	loop_post(a->services->control, &k->f.msg);
-	return controller ? KERR_LEADER_NOT_AVAILABLE : KERR_UNKNOWN_TOPIC_OR_PARTITION;
-}
-
-void api_free(struct api *a)
-{
-	if (!a)
-		return;
-	while (!list_empty(&a->creating))
-		creating_free(LIST_ENTRY(a->creating.next, struct creating, link));
-	image_unref(a->image);
-	mem_free(a->latency);
-	mem_free(a);
 }
 
 static bool topic_name_ok(struct slice s)
@@ -205,7 +101,7 @@ static void fill_missing(struct api_call *c, struct slice name, bool may_create,
 		out->error_code = KERR_INVALID_TOPIC_EXCEPTION;
 		return;
 	}
-	out->error_code = may_create ? auto_create(c, name) : KERR_UNKNOWN_TOPIC_OR_PARTITION;
+	out->error_code = may_create ? api_auto_create(c, name) : KERR_UNKNOWN_TOPIC_OR_PARTITION;
 }
 
 struct all_topics {

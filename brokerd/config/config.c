@@ -316,6 +316,24 @@ static void read_replica_settings(struct reader *r)
 	p->inter_broker_listener = r->c->inter_broker_listener;
 }
 
+static void read_group_settings(struct reader *r)
+{
+	struct broker_config *c = r->c;
+	c->groups.min_session_timeout_ms = (int32_t)number(r, "group.min.session.timeout.ms");
+	c->groups.max_session_timeout_ms = (int32_t)number(r, "group.max.session.timeout.ms");
+	c->groups.max_size = (int32_t)number(r, "group.max.size");
+	c->groups.initial_rebalance_delay_ms = (int32_t)number(r, "group.initial.rebalance.delay.ms");
+	c->groups.offset_metadata_max_bytes = (int32_t)number(r, "offset.metadata.max.bytes");
+	c->groups.offsets_retention_ms = number(r, "offsets.retention.minutes") * 60000;
+	c->offsets.partitions = (int32_t)number(r, "offsets.topic.num.partitions");
+	c->offsets.replication_factor = (int16_t)number(r, "offsets.topic.replication.factor");
+	c->offsets.segment_bytes = (int32_t)number(r, "offsets.topic.segment.bytes");
+	c->offsets.codec = (int32_t)number(r, "offsets.topic.compression.codec");
+	c->offsets.load_buffer_bytes = (int32_t)number(r, "offsets.load.buffer.size");
+	c->offsets.commit_timeout_ms = (int32_t)number(r, "offsets.commit.timeout.ms");
+	c->offsets.check_interval_ms = number(r, "offsets.retention.check.interval.ms");
+}
+
 static void read_all(struct reader *r)
 {
 	struct broker_config *c = r->c;
@@ -359,6 +377,7 @@ static void read_all(struct reader *r)
 		return;
 	read_log_settings(r);
 	read_replica_settings(r);
+	read_group_settings(r);
 }
 
 /* Keys that nobody listed but whose name promises protection. */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "brokerd/group/group.h"
 #include "brokerd/log/log.h"
 #include "brokerd/meta/image.h"
 #include "brokerd/replica/shard.h"
@@ -42,6 +43,12 @@ struct broker_config {
 	int64_t controlled_shutdown_backoff_ms;
 	int64_t recovery_checkpoint_ms, start_checkpoint_ms;
 	int32_t recovery_threads_per_dir;
+	struct groups_config groups;
+	struct {                       /* of __consumer_offsets */
+		int32_t partitions, segment_bytes, codec, load_buffer_bytes, commit_timeout_ms;
+		int16_t replication_factor;
+		int64_t check_interval_ms;
+	} offsets;
 	struct log_config log;         /* topic defaults, as far as the file says */
 	struct replica_config replica;
 };

@@ -4,10 +4,17 @@
  * group -> partition is groups_partition_of. Becoming leader starts loading: the log is read up to its end at the election, in slices of at
  * most 1 ms per turn, given up when the leader epoch changes (protocol.md L); until it is through, calls get COORDINATOR_LOAD_IN_PROGRESS.
  * Losing the leadership answers what waits with NOT_COORDINATOR and drops the state.
- * Writes are batches of origin LOG_ORIGIN_COORDINATOR through the ordinary produce path with acks=-1 (offsets.commit.required.acks,
- * offsets.commit.timeout.ms), so min.insync.replicas, high watermark and epochs count for them as for any client.
+ * Writes are batches of origin LOG_ORIGIN_COORDINATOR through the ordinary produce path with acks=-1 and offsets.commit.timeout.ms, so
+ * min.insync.replicas, high watermark and epochs count for them as for any client; their outcomes reach the core in the order in which it gave
+ * them out. A batch of commits is bounded by the topic's max.message.bytes, as a client's; one that holds a group's members only by segment.bytes,
+ * so that a group may have thousands of members.
+ * Time: the core is given one clock that never goes back and never jumps: the wall clock at the start, which follows later changes of the wall
+ * clock by at most a tenth of the time that passes. A clock that is set thus neither expires every session nor stops expiry.
  *
- * Thread: the shard's loop. Others post group_msg, which returns as the reply.
+ * Thread: the shard's loop. Others post group_msg, which returns as the reply; a message that reaches another loop than the partition's is
+ * passed on (protocol.md I1).
+ * Failure: a partition whose log cannot be read stays loading, is tried again each second and said aloud; a record that makes no sense is
+ * counted and skipped.
  */
 #pragma once
 
@@ -24,35 +31,56 @@ struct coordinator_init {
 	struct env *env;
 	struct loop *loop;
 	struct shard *shard;
+	uint32_t idx, shard_count;
+	struct coordinator **peers;     /* one per data loop, in order; filled before the loops serve */
 	const struct groups_config *config;
-	int16_t commit_acks;            /* offsets.commit.required.acks */
 	int32_t commit_timeout_ms;      /* offsets.commit.timeout.ms */
-	int32_t load_buffer_bytes;      /* offsets.load.buffer.size */
+	int32_t load_buffer_bytes;      /* offsets.load.buffer.size: most that is read at a time */
 	int64_t expiry_interval_ms;     /* offsets.retention.check.interval.ms */
+	int32_t codec;                  /* offsets.topic.compression.codec: enum codec */
 };
+/* On any thread before the loop serves; becomes the shard's listener. */
 struct coordinator *coordinator_new(const struct coordinator_init *init);
-void coordinator_free(struct coordinator *c);
+void coordinator_free(struct coordinator *c); /* before its shard; NULL is fine */
 
-/* One call for one partition of the offsets topic. Every kind but GROUP_LIST names a partition; the owner answers NOT_COORDINATOR when it
- * does not lead it, COORDINATOR_LOAD_IN_PROGRESS while loading (Heartbeat and SyncGroup as internal-topics.md 4.1 says). */
-enum group_kind { GROUP_JOIN, GROUP_SYNC, GROUP_HEARTBEAT, GROUP_LEAVE, GROUP_COMMIT, GROUP_DELETE_OFFSETS, GROUP_DELETE, GROUP_FETCH, GROUP_DESCRIBE, GROUP_LIST };
+/* One call for one partition of the offsets topic. Every kind but GROUP_LIST and GROUP_TOPICS_DELETED names a partition; the owner answers
+ * NOT_COORDINATOR when it does not lead it, COORDINATOR_LOAD_IN_PROGRESS while loading. */
+enum group_kind {
+	GROUP_JOIN, GROUP_SYNC, GROUP_HEARTBEAT, GROUP_LEAVE, GROUP_COMMIT, GROUP_DELETE_OFFSETS, GROUP_DELETE,
+	GROUP_FETCH, GROUP_DESCRIBE,
+	GROUP_LIST,           /* all partitions of this coordinator */
+	GROUP_TOPICS_DELETED, /* their offsets go, in steps; from the control loop */
+	GROUP_LAG,            /* committed offsets, for metrics */
+};
+struct group_describe { struct slice group; struct kp_describe_groups_response_groups ret; };
+struct group_offset_row { char *group, *topic; int32_t partition; int64_t offset; };
 struct group_msg {
 	struct msg msg;
 	struct coordinator *coordinator;
-	struct image *image;       /* one reference, dropped by the sender after done (protocol.md I2) */
+	struct image *image;       /* one reference, dropped by the sender after done (protocol.md I2); may be NULL where no partition is named */
 	enum group_kind kind;
 	int32_t partition;         /* of the offsets topic */
-	struct groups_call call;   /* JOIN .. DELETE: as group.h says */
+	struct groups_call call;   /* JOIN .. DELETE: as group.h says; the others: its arena and version */
 	struct groups_fetch *fetches; /* FETCH */
-	struct { struct slice group; struct kp_describe_groups_response_groups *ret; } *describes; /* DESCRIBE */
-	uint32_t count;            /* of fetches, describes */
+	struct group_describe *describes; /* DESCRIBE */
+	uint32_t count;            /* of fetches, describes, topics */
 	const struct slice *states; /* LIST */
 	int32_t state_count;
-	struct groups_list_row *rows; /* LIST, out */
+	struct groups_list_row *rows; /* LIST, out: in the arena */
 	uint32_t row_count;
-	int16_t error;             /* out: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS or 0 (then each answer has its own) */
+	const char *const *topics; /* TOPICS_DELETED */
+	struct group_offset_row *offsets; /* LAG, out: mem_free rows and texts; at most `count` of them */
+	uint32_t offset_count;
+	int16_t error;             /* out: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS or 0 (then each answer has its own). LIST: some partition loads */
 	void (*done)(struct group_msg *m); /* on the sender's loop */
 	void *ctx;
-	void *priv[4];             /* coordinator's */
+	struct loop *sender;       /* coordinator's */
 };
 void group_post(struct group_msg *m);
+
+struct coordinator_stats {
+	uint32_t partitions, loading; /* of the offsets topic that are led here */
+	struct groups_stats groups;   /* of all that are loaded; counters since the start of the process */
+};
+/* On the coordinator's loop. */
+struct coordinator_stats coordinator_stats(const struct coordinator *c);

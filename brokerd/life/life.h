@@ -1,5 +1,6 @@
 /* life.h: the parts of a broker's life on its control loop, each on its own:
  *   registration  the ZooKeeper session, the ephemeral, cluster id, the old session's end (protocol.md D4, D5)
+ *   consumers     committed offsets of version 0 clients, under /consumers
  *   checkpoints   the files of offsets, written from what the shards report (facts/ondisk.md 5)
  *   status        the status node, /health, /metrics
  * They know each other only through their callbacks; brokerd/broker.c wires them. Thread: the control loop.
@@ -7,6 +8,7 @@
 #pragma once
 
 #include "brokerd/config/config.h"
+#include "brokerd/link/ask.h"
 #include "brokerd/log/log_dir.h"
 #include "brokerd/replica/shard.h"
 #include "common/env/zk.h"
@@ -31,6 +33,10 @@ struct zk *registration_zk(struct registration *r);                     /* NULL 
 bool registration_connected(const struct registration *r);
 void registration_close(struct registration *r, void (*closed)(void *ctx), void *ctx); /* ends the session: the ephemerals go */
 void registration_free(struct registration *r);
+
+/* ---- offsets under /consumers ---- */
+/* ask_services.zk_offsets; registration: its ctx. */
+void consumers_serve(void *registration, struct ask_zk_offsets *a);
 
 /* ---- checkpoints ---- */
 struct checkpoints;

@@ -30,9 +30,26 @@ struct ask_producer_ids {
 	int64_t first;
 	int32_t count;
 };
+/* Offsets of OffsetCommit and OffsetFetch version 0: /consumers/GROUP/offsets/TOPIC/PARTITION in ZooKeeper (protocol.md J4). */
+struct ask_zk_offset {
+	const char *path;
+	int64_t offset;            /* in; out when read: -1 none */
+	int16_t error;             /* out */
+};
+struct ask_zk_offsets {
+	struct msg msg;
+	void (*done)(struct ask_zk_offsets *a); /* on the sender's loop */
+	void *ctx;
+	bool write;
+	struct ask_zk_offset *rows;
+	uint32_t count;
+	uint32_t waiting;          /* the control loop's */
+};
 struct ask_services {
 	struct loop *control;
 	void *ctx; /* of the two functions below: they run on the control loop, with msg->... */
 	void (*forward)(void *ctx, struct ask_forward *f);
 	void (*producer_ids)(void *ctx, struct ask_producer_ids *p);
+	void *zk_ctx;
+	void (*zk_offsets)(void *zk_ctx, struct ask_zk_offsets *a);
 };

@@ -118,20 +118,20 @@
 	X("replica.socket.receive.buffer.bytes", INT, "65536", INT32_MIN, INT32_MAX, NO_EFFECT, "SO_RCVBUF of fetchers.") \
 	X("replica.high.watermark.checkpoint.interval.ms", LONG, "5000", INT64_MIN, INT64_MAX, USED, "Period of writing replication-offset-checkpoint.") \
 	X("replica.selector.class", STRING, NULL, 0, 0, NO_EFFECT, "Preferred read replica plugin (rack-aware one ships).") \
-	X("offsets.topic.num.partitions", INT, "50", 1, INT32_MAX, NO_EFFECT, "Partitions of __consumer_offsets; do not change later.") \
-	X("offsets.topic.replication.factor", SHORT, "3", 1, INT16_MAX, NO_EFFECT, "Its RF; creation fails until so many brokers live.") \
-	X("offsets.topic.segment.bytes", INT, "104857600", 1, INT32_MAX, NO_EFFECT, "Its segment size.") \
-	X("offsets.topic.compression.codec", INT, "0", INT32_MIN, INT32_MAX, NO_EFFECT, "Codec id of its batches.") \
-	X("offsets.retention.minutes", INT, "10080", 1, INT32_MAX, NO_EFFECT, "Offsets of an empty group, or of a not subscribed topic, die after this.") \
-	X("offsets.retention.check.interval.ms", LONG, "600000", 1, INT64_MAX, NO_EFFECT, "Period of offset expiry.") \
-	X("offsets.load.buffer.size", INT, "5242880", 1, INT32_MAX, NO_EFFECT, "Read size while loading (a larger batch is still read).") \
-	X("offsets.commit.timeout.ms", INT, "5000", 1, INT32_MAX, NO_EFFECT, "Wait for commit replication.") \
-	X("offsets.commit.required.acks", SHORT, "-1", INT16_MIN, INT16_MAX, NO_EFFECT, "Acks for commits.") \
-	X("offset.metadata.max.bytes", INT, "4096", INT32_MIN, INT32_MAX, NO_EFFECT, "Longest commit metadata.") \
-	X("group.min.session.timeout.ms", INT, "6000", INT32_MIN, INT32_MAX, NO_EFFECT, "Smallest session timeout (classic).") \
-	X("group.max.session.timeout.ms", INT, "1800000", INT32_MIN, INT32_MAX, NO_EFFECT, "Largest session timeout (classic).") \
-	X("group.initial.rebalance.delay.ms", INT, "3000", INT32_MIN, INT32_MAX, NO_EFFECT, "Wait for more members of an empty group.") \
-	X("group.max.size", INT, "2147483647", 1, INT32_MAX, NO_EFFECT, "Members per group.") \
+	X("offsets.topic.num.partitions", INT, "50", 1, INT32_MAX, USED, "Partitions of __consumer_offsets; do not change later.") \
+	X("offsets.topic.replication.factor", SHORT, "3", 1, INT16_MAX, USED, "Its RF; creation fails until so many brokers live.") \
+	X("offsets.topic.segment.bytes", INT, "104857600", 1, INT32_MAX, USED, "Its segment size.") \
+	X("offsets.topic.compression.codec", INT, "0", 0, 4, USED, "Codec id of its batches: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.") \
+	X("offsets.retention.minutes", INT, "10080", 1, INT32_MAX, USED, "Offsets of an empty group, or of a not subscribed topic, die after this.") \
+	X("offsets.retention.check.interval.ms", LONG, "600000", 1, INT64_MAX, USED, "Period of offset expiry.") \
+	X("offsets.load.buffer.size", INT, "5242880", 1, INT32_MAX, USED, "Read size while loading (a larger batch is still read).") \
+	X("offsets.commit.timeout.ms", INT, "5000", 1, INT32_MAX, USED, "Wait for commit replication.") \
+	X("offsets.commit.required.acks", SHORT, "-1", INT16_MIN, INT16_MAX, NO_EFFECT, "Acks for commits: always -1, as in Kafka 4.") \
+	X("offset.metadata.max.bytes", INT, "4096", 0, INT32_MAX, USED, "Longest commit metadata.") \
+	X("group.min.session.timeout.ms", INT, "6000", INT32_MIN, INT32_MAX, USED, "Smallest session timeout (classic).") \
+	X("group.max.session.timeout.ms", INT, "1800000", INT32_MIN, INT32_MAX, USED, "Largest session timeout (classic).") \
+	X("group.initial.rebalance.delay.ms", INT, "3000", 0, INT32_MAX, USED, "Wait for more members of an empty group.") \
+	X("group.max.size", INT, "2147483647", 1, INT32_MAX, USED, "Members per group.") \
 	X("group.coordinator.new.enable", BOOLEAN, "false", 0, 0, NO_EFFECT, "New coordinator (KRaft only in 3.9).") \
 	X("group.coordinator.rebalance.protocols", LIST, "classic", 0, 0, NO_EFFECT, "Protocols offered.") \
 	X("group.consumer.session.timeout.ms", INT, "45000", INT32_MIN, INT32_MAX, NO_EFFECT, "KIP-848 session timeout (min 45000, max 60000 by own configs).") \

@@ -265,8 +265,8 @@ def hostile(c):
     check(d.alive(), "the broker lives")
 
 
-def golden_log(c):
-    """A data directory of Kafka 3.9 opens; format v2 reads back as its manifest says, magic 0 and 1 are refused and left as they are."""
+def golden_start(c):
+    """A broker on a data directory of Kafka 3.9, with the nodes that Kafka had for it. Returns the recording and the data directory."""
     source = os.path.join(GOLDEN, "log-3.9")
     data = os.path.join(c.dir, "data", "broker-1")
     shutil.copytree(os.path.join(source, "data"), data)
@@ -297,10 +297,16 @@ def golden_log(c):
             z.create_all("/brokers/topics/%s/partitions/%d/state" % (topic, p), json.dumps({"controller_epoch": 1, "leader": 1, "version": 1,
                 "leader_epoch": epoch, "isr": [1]}).encode())
     z.create_all("/controller_epoch", b"1")
-    before = {n: digest(os.path.join(data, n)) for n in ("magic0-0", "magic1-0")}
     c.add_controller(101).start()
     c.add_broker(1, default__replication__factor=1, min__insync__replicas=1, offsets__topic__replication__factor=1).start()
     c.wait_serving()
+    return source, data
+
+
+def golden_log(c):
+    """A data directory of Kafka 3.9 opens; format v2 reads back as its manifest says, magic 0 and 1 are refused and left as they are."""
+    before = {n: digest(os.path.join(GOLDEN, "log-3.9", "data", n)) for n in ("magic0-0", "magic1-0")}
+    source, data = golden_start(c)
     compared = 0
     for name in sorted(os.listdir(os.path.join(source, "expected"))):
         m = re.match(r"^(.*)-(\d+)\.txt$", name)

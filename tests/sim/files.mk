@@ -9,7 +9,7 @@ klamm_sim_SOURCES = \
 	tests/sim/harness.h \
 	tests/sim/main.c \
 	tests/sim/run.c
-klamm_sim_LDADD = libkbroker.a libkcontroller.a libkreplica.a libklog.a libklink.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS)
+klamm_sim_LDADD = libkbroker.a libkgroup.a libkcontroller.a libkreplica.a libklog.a libklink.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS)
 
 # A range of seeds in `make check`, and the checks themselves.
 TESTS += tests/sim/check-sim

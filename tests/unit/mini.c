@@ -81,7 +81,7 @@ static void served_offsets(struct offsets_msg *m)
 	kp_list_offsets_response_topics_partitions_init(&p);
 	r.topics = &t;
 	r.topics_count = 1;
-	t.name = slice_str(TOPIC);
+	t.name = slice_str(k->s->b->mw->topic);
 	t.partitions = &p;
 	t.partitions_count = 1;
 	p.error_code = k->question.error;
@@ -120,7 +120,7 @@ static void served_frame(struct served *s, uint8_t *frame, size_t len)
 		ASSERT(k->h.api_key == 2);
 		ASSERT(wire_decode(&kp_list_offsets_request_desc, k->h.api_version, &in, &k->arena, &k->lo_req) == 0);
 		k->question = (struct offset_question){
-			.topic = image_find_topic(s->b->image, slice_str(TOPIC)), .partition = 0, .kind = ASK_TIME, .from_follower = true,
+			.topic = image_find_topic(s->b->image, slice_str(s->b->mw->topic)), .partition = 0, .kind = ASK_TIME, .from_follower = true,
 			.current_leader_epoch = k->lo_req.topics[0].partitions[0].current_leader_epoch, .timestamp = k->lo_req.topics[0].partitions[0].timestamp,
 		};
 		k->offsets = (struct offsets_msg){
@@ -321,6 +321,7 @@ void mini_begin(struct mini_world *mw, uint64_t seed, int brokers)
 	mw->accept_proposals = true;
 	mw->lag_max_ms = 10000;
 	mw->partitions = 1;
+	mw->topic = TOPIC;
 	memset(mw->topic_id.b, 7, 16);
 	for (int i = 1; i <= brokers; i++) {
 		char name[8];
@@ -355,12 +356,12 @@ bool mini_wait(struct mini_world *mw, bool (*cond)(struct mini_world *mw, void *
 
 uint32_t mini_owner(struct mini_world *mw, struct mini *b)
 {
-	return partition_owner(b->env->hash_seed, &mw->topic_id, slice_str(TOPIC), 0, MINI_LOOPS);
+	return partition_owner(b->env->hash_seed, &mw->topic_id, slice_str(mw->topic), 0, MINI_LOOPS);
 }
 
 struct partition *mini_partition(struct mini_world *mw, int id)
 {
-	return mw->b[id].ready ? shard_find(mw->b[id].shards[mini_owner(mw, &mw->b[id])], slice_str(TOPIC), 0) : NULL;
+	return mw->b[id].ready ? shard_find(mw->b[id].shards[mini_owner(mw, &mw->b[id])], slice_str(mw->topic), 0) : NULL;
 }
 
 struct log *mini_log(struct mini_world *mw, int id)
@@ -476,12 +477,11 @@ void mini_publish(struct mini_world *mw, const char *to, const char *alive)
 	mw->seq++;
 	for (; *to; to++) {
 		struct publish *pu = publish_new(mw, *to - '0', alive);
-		static char name[] = TOPIC;
-		pu->p = mw->p;
+			pu->p = mw->p;
 		klamm__control__topic__init(&pu->topic);
 		pu->topic.topic_id.data = pu->id;
 		pu->topic.topic_id.len = 16;
-		pu->topic.name = name;
+		pu->topic.name = (char *)(uintptr_t)mw->topic;
 		pu->topic.full = true;
 		pu->topic.partitions = pu->parts;
 		pu->topic.n_partitions = (size_t)mw->partitions;
@@ -516,9 +516,8 @@ void mini_remove_topic(struct mini_world *mw, const char *to)
 	mw->seq++;
 	for (; *to; to++) {
 		struct publish *pu = publish_new(mw, *to - '0', "123");
-		static char name[] = TOPIC;
-		klamm__control__removed_topic__init(&pu->removed);
-		pu->removed.name = name;
+			klamm__control__removed_topic__init(&pu->removed);
+		pu->removed.name = (char *)(uintptr_t)mw->topic;
 		pu->removed.topic_id.data = pu->id;
 		pu->removed.topic_id.len = 16;
 		pu->removed_list[0] = &pu->removed;
@@ -576,8 +575,8 @@ static void produce_run(void *ctx)
 {
 	struct mini_produce *p = ctx;
 	p->m.image = p->b->image;
-	p->part.topic = image_find_topic(p->b->image, slice_str(TOPIC));
-	p->m.shard = p->b->shards[partition_owner(p->b->env->hash_seed, &p->b->mw->topic_id, slice_str(TOPIC), p->part.partition, MINI_LOOPS)];
+	p->part.topic = image_find_topic(p->b->image, slice_str(p->b->mw->topic));
+	p->m.shard = p->b->shards[partition_owner(p->b->env->hash_seed, &p->b->mw->topic_id, slice_str(p->b->mw->topic), p->part.partition, MINI_LOOPS)];
 	shard_post_produce(&p->m);
 }
 

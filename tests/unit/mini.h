@@ -41,7 +41,8 @@ struct mini_world {
 	int broker_count;
 	int32_t controller_epoch;
 	uint64_t seq;
-	struct mini_partition p; /* of topic "t", all its partitions */
+	const char *topic;       /* "t" unless set before the first publish */
+	struct mini_partition p; /* of the topic, all its partitions */
 	int partitions;          /* 1 unless set before the first publish; at most 4 */
 	int32_t produce_to;      /* partition */
 	struct uuid topic_id;

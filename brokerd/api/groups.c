@@ -1,0 +1,479 @@
+/* groups.c: FindCoordinator and the calls of consumer groups: to the data loop that coordinates the group, and back (facts/internal-topics.md 4,
+ * client-quirks.md 9).
+ *
+ * A call that names one group uses the request's memory on both loops, one after the other. A call that names several is split by partition of
+ * __consumer_offsets; each part has an arena of its own, since several loops fill them at once.
+ * JoinGroup and SyncGroup wait at the coordinator; it answers each of them, at the latest when its leadership ends.
+ */
+#include "brokerd/api/api_priv.h"
+#include "common/base/check.h"
+#include "common/base/mem.h"
+
+#define OPERATIONS_NOT_ASKED INT32_MIN
+#define GROUP_OPERATIONS ((1 << 3) | (1 << 6) | (1 << 8)) /* no authorizer: read, delete, describe */
+
+enum coordinator_type { COORDINATOR_GROUP = 0, COORDINATOR_TRANSACTION = 1 };
+
+/* ---- FindCoordinator ---- */
+
+static const char not_available[] = "The coordinator is not available.";
+
+static void find_one(struct api_call *c, struct slice key, int8_t type, struct kp_find_coordinator_response_coordinators *out)
+{
+	kp_find_coordinator_response_coordinators_init(out);
+	out->key = key;
+	out->node_id = out->port = -1;
+	if (type == COORDINATOR_TRANSACTION) {
+		out->error_code = KERR_UNSUPPORTED_VERSION;
+		out->error_message = slice_str("transactions are not served yet");
+		return;
+	}
+	if (type != COORDINATOR_GROUP) {
+		out->error_code = KERR_INVALID_REQUEST;
+		out->error_message = slice_str("there is no coordinator of this type");
+		return;
+	}
+	const struct image_topic *t = image_find_topic(c->image, slice_str(GROUP_TOPIC));
+	const struct image_partition *p = t ? image_topic_partition(t, groups_partition_of(key, t->partition_count)) : NULL;
+	const struct image_broker *b;
+	const struct image_endpoint *e = p && p->leader >= 0 ? api_leader_endpoint(c, p->leader, &b) : NULL;
+	if (!t)
+		(void)api_create_offsets_topic(c); /* made or not: the client asks again */
+	if (!e) {
+		out->error_code = KERR_COORDINATOR_NOT_AVAILABLE;
+		out->error_message = slice_str(c->version < 4 ? not_available : "");
+		return;
+	}
+	out->node_id = p->leader;
+	out->host = slice_str(e->host);
+	out->port = e->port;
+	out->error_message = slice_str(c->version < 4 ? "NONE" : "");
+}
+
+void api_do_find_coordinator(struct api_call *c)
+{
+	const struct kp_find_coordinator_request *q = c->request;
+	struct kp_find_coordinator_response resp;
+	kp_find_coordinator_response_init(&resp);
+	if (c->version >= 4) {
+		resp.coordinators = ARENA_ARRAY(&c->r->arena, struct kp_find_coordinator_response_coordinators, (size_t)q->coordinator_keys_count + 1);
+		resp.coordinators_count = q->coordinator_keys_count;
+		for (int32_t i = 0; i < q->coordinator_keys_count; i++)
+			find_one(c, q->coordinator_keys[i], q->key_type, &resp.coordinators[i]);
+	} else {
+		struct kp_find_coordinator_response_coordinators one;
+		find_one(c, q->key, c->version >= 1 ? q->key_type : COORDINATOR_GROUP, &one);
+		resp.error_code = one.error_code;
+		resp.error_message = one.error_message;
+		resp.node_id = one.node_id;
+		resp.host = one.host;
+		resp.port = one.port;
+	}
+	api_reply(c, &resp);
+}
+
+/* ---- to the coordinators ---- */
+
+/* The partition of a group and its loop; -1 when there is no offsets topic. */
+static int32_t place(struct api_call *c, struct slice group, uint32_t *ret_owner)
+{
+	const struct image_topic *t = image_find_topic(c->image, slice_str(GROUP_TOPIC));
+	if (!t || t->partition_count <= 0)
+		return -1;
+	int32_t p = groups_partition_of(group, t->partition_count);
+	*ret_owner = api_owner(c->api, t, p);
+	return p;
+}
+
+static void fill_call(struct api_call *c, struct group_msg *m, struct arena *arena)
+{
+	const char *peer = net_request_peer(c->r);
+	m->image = image_ref(c->image);
+	m->call.arena = arena;
+	m->call.version = c->version;
+	m->call.client_id = c->client_id;
+	m->call.client_host = arena_printf(&c->r->arena, "/%s", peer);
+}
+
+struct one_group {
+	struct group_msg m;
+	struct api_call *c;
+	void (*finish)(struct api_call *c, int16_t error);
+};
+
+static void one_done(struct group_msg *m)
+{
+	struct one_group *o = CONTAINER_OF(m, struct one_group, m);
+	image_unref(m->image);
+	o->finish(o->c, m->error);
+}
+
+void api_group_call(struct api_call *c, enum group_kind kind, struct slice group, const void *request, void *response, void (*finish)(struct api_call *c, int16_t error))
+{
+	uint32_t owner;
+	int32_t partition = place(c, group, &owner);
+	if (partition < 0) {
+		finish(c, KERR_NOT_COORDINATOR);
+		return;
+	}
+	struct one_group *o = ARENA_NEW(&c->r->arena, struct one_group);
+	o->c = c;
+	o->finish = finish;
+	o->m.coordinator = c->api->coordinators[owner];
+	o->m.kind = kind;
+	o->m.partition = partition;
+	o->m.done = one_done;
+	fill_call(c, &o->m, &c->r->arena);
+	o->m.call.request = request;
+	o->m.call.response = response;
+	if (kind == GROUP_FETCH) {
+		o->m.fetches = response;
+		o->m.count = 1;
+	}
+	group_post(&o->m);
+}
+
+static void part_free(struct group_part *p)
+{
+	list_remove(&p->link);
+	image_unref(p->m.image);
+	arena_fini(&p->arena);
+	mem_free(p);
+}
+
+void api_groups_free(struct api *a)
+{
+	while (!list_empty(&a->group_calls))
+		part_free(LIST_ENTRY(a->group_calls.next, struct group_part, link));
+}
+
+static struct group_part *part_new(struct group_split *s, enum group_kind kind, uint32_t owner, int32_t partition)
+{
+	struct api_call *c = s->c;
+	struct group_part *p = MEM_NEW(struct group_part);
+	arena_init(&p->arena, 0);
+	p->split = s;
+	p->m.coordinator = c->api->coordinators[owner];
+	p->m.kind = kind;
+	p->m.partition = partition;
+	fill_call(c, &p->m, &p->arena);
+	list_init(&p->link);
+	list_push_back(&c->api->group_calls, &p->link);
+	s->parts[s->part_count++] = p;
+	return p;
+}
+
+struct group_split *api_group_split(struct api_call *c, enum group_kind kind, uint32_t count, struct slice (*group_at)(const void *request, uint32_t i))
+{
+	struct arena *ar = &c->r->arena;
+	struct group_split *s = ARENA_NEW(ar, struct group_split);
+	const struct image_topic *t = image_find_topic(c->image, slice_str(GROUP_TOPIC));
+	s->c = c;
+	s->nowhere = !t || t->partition_count <= 0;
+	if (s->nowhere)
+		return s;
+	struct group_part **of_partition = ARENA_ARRAY(ar, struct group_part *, (size_t)t->partition_count);
+	struct group_part **of_group = ARENA_ARRAY(ar, struct group_part *, (size_t)count + 1);
+	s->parts = ARENA_ARRAY(ar, struct group_part *, (size_t)count + 1);
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t owner;
+		int32_t partition = place(c, group_at(c->request, i), &owner);
+		if (!of_partition[partition])
+			of_partition[partition] = part_new(s, kind, owner, partition);
+		of_group[i] = of_partition[partition];
+		of_group[i]->m.count++;
+	}
+	for (uint32_t k = 0; k < s->part_count; k++) {
+		s->parts[k]->groups = ARENA_ARRAY(ar, uint32_t, s->parts[k]->m.count);
+		s->parts[k]->m.count = 0;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		of_group[i]->groups[of_group[i]->m.count++] = i;
+	return s;
+}
+
+static void split_over(struct group_split *s)
+{
+	uint32_t n = s->part_count;
+	struct group_part **parts = mem_alloc(sizeof(*parts) * (n + 1)); /* finish answers, and with that goes the request's memory */
+	if (n)
+		memcpy(parts, s->parts, sizeof(*parts) * n);
+	s->finish(s);
+	for (uint32_t i = 0; i < n; i++)
+		part_free(parts[i]);
+	mem_free(parts);
+}
+
+static void part_done(struct group_msg *m)
+{
+	struct group_split *s = CONTAINER_OF(m, struct group_part, m)->split;
+	if (--s->waiting == 0)
+		split_over(s);
+}
+
+void api_group_send(struct group_split *s, void (*finish)(struct group_split *s))
+{
+	s->finish = finish;
+	s->waiting = s->part_count;
+	if (!s->waiting) {
+		split_over(s);
+		return;
+	}
+	for (uint32_t i = 0, n = s->part_count; i < n; i++) {
+		s->parts[i]->m.done = part_done;
+		group_post(&s->parts[i]->m);
+	}
+}
+
+/* ---- members ---- */
+
+static void join_failed(struct api_call *c, int16_t error)
+{
+	const struct kp_join_group_request *q = c->request;
+	struct kp_join_group_response resp;
+	kp_join_group_response_init(&resp);
+	resp.error_code = error;
+	resp.member_id = q->member_id;
+	resp.protocol_name = c->version >= 7 ? (struct slice){0} : slice_str("");
+	api_reply(c, &resp);
+}
+
+static void join_finish(struct api_call *c, int16_t error)
+{
+	if (error)
+		join_failed(c, error);
+	else
+		api_reply(c, c->state);
+}
+
+void api_do_join_group(struct api_call *c)
+{
+	const struct kp_join_group_request *q = c->request;
+	if (!q->group_id.len) {
+		join_failed(c, KERR_INVALID_GROUP_ID);
+		return;
+	}
+	c->state = ARENA_NEW(&c->r->arena, struct kp_join_group_response);
+	api_group_call(c, GROUP_JOIN, q->group_id, q, c->state, join_finish);
+}
+
+static void sync_failed(struct api_call *c, int16_t error)
+{
+	struct kp_sync_group_response resp;
+	kp_sync_group_response_init(&resp);
+	/* the assignment may be among what is being loaded: the member joins again, and then it is known */
+	resp.error_code = error == KERR_COORDINATOR_LOAD_IN_PROGRESS ? KERR_REBALANCE_IN_PROGRESS : error;
+	api_reply(c, &resp);
+}
+
+static void sync_finish(struct api_call *c, int16_t error)
+{
+	if (error)
+		sync_failed(c, error);
+	else
+		api_reply(c, c->state);
+}
+
+void api_do_sync_group(struct api_call *c)
+{
+	const struct kp_sync_group_request *q = c->request;
+	if (!q->group_id.len) {
+		sync_failed(c, KERR_INVALID_GROUP_ID);
+		return;
+	}
+	c->state = ARENA_NEW(&c->r->arena, struct kp_sync_group_response);
+	api_group_call(c, GROUP_SYNC, q->group_id, q, c->state, sync_finish);
+}
+
+static void heartbeat_finish(struct api_call *c, int16_t error)
+{
+	struct kp_heartbeat_response *resp = c->state;
+	if (error) {
+		kp_heartbeat_response_init(resp);
+		resp->error_code = error == KERR_COORDINATOR_LOAD_IN_PROGRESS ? KERR_NONE : error;
+	}
+	api_reply(c, resp);
+}
+
+void api_do_heartbeat(struct api_call *c)
+{
+	const struct kp_heartbeat_request *q = c->request;
+	c->state = ARENA_NEW(&c->r->arena, struct kp_heartbeat_response);
+	if (!q->group_id.len)
+		heartbeat_finish(c, KERR_INVALID_GROUP_ID);
+	else
+		api_group_call(c, GROUP_HEARTBEAT, q->group_id, q, c->state, heartbeat_finish);
+}
+
+static void leave_finish(struct api_call *c, int16_t error)
+{
+	struct kp_leave_group_response *resp = c->state;
+	if (error) {
+		kp_leave_group_response_init(resp);
+		resp->error_code = error;
+	}
+	api_reply(c, resp);
+}
+
+void api_do_leave_group(struct api_call *c)
+{
+	const struct kp_leave_group_request *q = c->request;
+	c->state = ARENA_NEW(&c->r->arena, struct kp_leave_group_response);
+	if (!q->group_id.len)
+		leave_finish(c, KERR_INVALID_GROUP_ID);
+	else
+		api_group_call(c, GROUP_LEAVE, q->group_id, q, c->state, leave_finish);
+}
+
+/* ---- DescribeGroups ---- */
+
+typedef struct kp_describe_groups_response_groups described;
+
+static struct slice described_group(const void *request, uint32_t i)
+{
+	return ((const struct kp_describe_groups_request *)request)->groups[i];
+}
+
+static void describe_finish(struct group_split *s)
+{
+	struct api_call *c = s->c;
+	const struct kp_describe_groups_request *q = c->request;
+	struct kp_describe_groups_response resp;
+	kp_describe_groups_response_init(&resp);
+	resp.groups_count = q->groups_count;
+	resp.groups = ARENA_ARRAY(&c->r->arena, described, (size_t)q->groups_count + 1);
+	for (int32_t i = 0; i < q->groups_count; i++) {
+		kp_describe_groups_response_groups_init(&resp.groups[i]);
+		resp.groups[i].group_id = q->groups[i];
+		resp.groups[i].error_code = KERR_NOT_COORDINATOR;
+	}
+	for (uint32_t k = 0; k < s->part_count; k++) {
+		const struct group_part *p = s->parts[k];
+		for (uint32_t i = 0; i < p->m.count; i++) {
+			described *out = &resp.groups[p->groups[i]];
+			if (p->m.error)
+				out->error_code = p->m.error;
+			else
+				*out = p->m.describes[i].ret;
+			out->authorized_operations = !out->error_code && c->version >= 3 && q->include_authorized_operations ? GROUP_OPERATIONS : OPERATIONS_NOT_ASKED;
+		}
+	}
+	api_reply(c, &resp);
+}
+
+void api_do_describe_groups(struct api_call *c)
+{
+	const struct kp_describe_groups_request *q = c->request;
+	struct group_split *s = api_group_split(c, GROUP_DESCRIBE, (uint32_t)q->groups_count, described_group);
+	for (uint32_t k = 0; k < s->part_count; k++) {
+		struct group_part *p = s->parts[k];
+		p->m.describes = ARENA_ARRAY(&c->r->arena, struct group_describe, p->m.count);
+		for (uint32_t i = 0; i < p->m.count; i++)
+			p->m.describes[i].group = q->groups[p->groups[i]];
+	}
+	api_group_send(s, describe_finish);
+}
+
+/* ---- DeleteGroups ---- */
+
+static struct slice deleted_group(const void *request, uint32_t i)
+{
+	return ((const struct kp_delete_groups_request *)request)->groups_names[i];
+}
+
+static void delete_finish(struct group_split *s)
+{
+	struct api_call *c = s->c;
+	const struct kp_delete_groups_request *q = c->request;
+	struct kp_delete_groups_response resp;
+	kp_delete_groups_response_init(&resp);
+	resp.results_count = q->groups_names_count;
+	resp.results = ARENA_ARRAY(&c->r->arena, struct kp_delete_groups_response_results, (size_t)q->groups_names_count + 1);
+	for (int32_t i = 0; i < q->groups_names_count; i++) {
+		kp_delete_groups_response_results_init(&resp.results[i]);
+		resp.results[i].group_id = q->groups_names[i];
+		resp.results[i].error_code = KERR_NOT_COORDINATOR;
+	}
+	for (uint32_t k = 0; k < s->part_count; k++) {
+		const struct group_part *p = s->parts[k];
+		const struct groups_delete *d = p->m.call.request;
+		for (uint32_t i = 0; i < p->m.count; i++)
+			resp.results[p->groups[i]].error_code = p->m.error ? p->m.error : d->errors[i];
+	}
+	api_reply(c, &resp);
+}
+
+void api_do_delete_groups(struct api_call *c)
+{
+	const struct kp_delete_groups_request *q = c->request;
+	struct arena *ar = &c->r->arena;
+	struct group_split *s = api_group_split(c, GROUP_DELETE, (uint32_t)q->groups_names_count, deleted_group);
+	for (uint32_t k = 0; k < s->part_count; k++) {
+		struct group_part *p = s->parts[k];
+		struct groups_delete *d = ARENA_NEW(ar, struct groups_delete);
+		d->count = p->m.count;
+		d->groups = ARENA_ARRAY(ar, struct slice, d->count);
+		d->errors = ARENA_ARRAY(ar, int16_t, d->count);
+		for (uint32_t i = 0; i < d->count; i++)
+			d->groups[i] = q->groups_names[p->groups[i]];
+		p->m.call.request = p->m.call.response = d;
+	}
+	api_group_send(s, delete_finish);
+}
+
+/* ---- ListGroups ---- */
+
+static bool wants_classic(const struct api_call *c, const struct kp_list_groups_request *q)
+{
+	if (c->version < 5 || q->types_filter_count <= 0)
+		return true;
+	for (int32_t i = 0; i < q->types_filter_count; i++) {
+		static const char classic[] = "classic";
+		struct slice t = q->types_filter[i];
+		size_t k = 0;
+		while (k < t.len && k < sizeof(classic) - 1 && (t.ptr[k] | 0x20) == (uint8_t)classic[k])
+			k++;
+		if (k == sizeof(classic) - 1 && t.len == k)
+			return true;
+	}
+	return false;
+}
+
+static void list_finish(struct group_split *s)
+{
+	struct api_call *c = s->c;
+	struct kp_list_groups_response resp;
+	uint32_t total = 0;
+	kp_list_groups_response_init(&resp);
+	for (uint32_t k = 0; k < s->part_count; k++)
+		total += s->parts[k]->m.row_count;
+	resp.groups = ARENA_ARRAY(&c->r->arena, struct kp_list_groups_response_groups, (size_t)total + 1);
+	for (uint32_t k = 0; k < s->part_count; k++) {
+		const struct group_msg *m = &s->parts[k]->m;
+		if (m->error)
+			resp.error_code = m->error; /* with what is known */
+		for (uint32_t i = 0; i < m->row_count; i++) {
+			struct kp_list_groups_response_groups *out = &resp.groups[resp.groups_count++];
+			kp_list_groups_response_groups_init(out);
+			out->group_id = m->rows[i].group;
+			out->protocol_type = m->rows[i].protocol_type;
+			out->group_state = slice_str(m->rows[i].state);
+			out->group_type = slice_str("classic");
+		}
+	}
+	api_reply(c, &resp);
+}
+
+void api_do_list_groups(struct api_call *c)
+{
+	const struct kp_list_groups_request *q = c->request;
+	struct group_split *s = ARENA_NEW(&c->r->arena, struct group_split);
+	s->c = c;
+	s->parts = ARENA_ARRAY(&c->r->arena, struct group_part *, c->api->shard_count);
+	for (uint32_t l = 0; wants_classic(c, q) && l < c->api->shard_count; l++) {
+		struct group_part *p = part_new(s, GROUP_LIST, l, -1);
+		p->m.states = q->states_filter;
+		p->m.state_count = c->version >= 4 && q->states_filter_count > 0 ? q->states_filter_count : 0;
+	}
+	api_group_send(s, list_finish);
+}

@@ -1,0 +1,298 @@
+"""cases_groups.py: consumer groups: stock clients and raw requests, coordinators that move, offsets that survive."""
+import os
+import struct
+import threading
+import time
+
+from cluster import TOP, Failure, check
+from kclient import Kafka
+
+SUBSCRIPTION = struct.pack(">hi", 0, 1) + struct.pack(">h", 1) + b"t" + struct.pack(">i", -1)
+NONE, UNKNOWN_TOPIC, NOT_AVAILABLE, LOADING, NOT_COORDINATOR = 0, 3, 15, 14, 16
+ILLEGAL_GENERATION, UNKNOWN_MEMBER, REBALANCING, MEMBER_ID_REQUIRED, FENCED_INSTANCE = 22, 25, 27, 79, 82
+RETRIABLE = (NOT_AVAILABLE, LOADING, NOT_COORDINATOR, 7, -1)
+
+
+def java_hash(text):
+    h = 0
+    units = text.encode("utf-16-be")
+    for i in range(0, len(units), 2):
+        h = (h * 31 + (units[i] << 8 | units[i + 1])) & 0xFFFFFFFF
+    return h - (1 << 32) if h >> 31 else h
+
+
+def partition_of(group, partitions=50):
+    h = java_hash(group)
+    return (0 if h == -(1 << 31) else abs(h)) % partitions
+
+
+def coordinator(c, group):
+    """Port of the broker that FindCoordinator names, once there is one."""
+    def ask():
+        for d in c.brokers():
+            if not d.alive():
+                continue
+            try:
+                k = Kafka(c.ports[d.name], 5)
+                one = k.call("FindCoordinator", 4, key_type=0, coordinator_keys=[group])["coordinators"][0]
+                k.close()
+            except OSError:
+                continue
+            if one["error_code"] == 0 and one["port"] in [c.ports[b.name] for b in c.brokers() if b.alive()]:
+                return one["port"]
+        return None
+    return c.until(ask, "a coordinator of %s is known" % group, 30, every=0.1)
+
+
+def retried(c, group, api, version, pick, **values):
+    """The answer of the coordinator, asked again while it cannot serve. pick: the error code in an answer."""
+    last = [None]
+
+    def ask():
+        try:
+            k = Kafka(coordinator(c, group), 10)
+            last[0] = k.call(api, version, **values)
+            k.close()
+        except OSError:
+            return None
+        return last[0] if pick(last[0]) not in RETRIABLE else None
+    try:
+        return c.until(ask, "%s of %s is answered" % (api, group), 30, every=0.1)
+    except Failure as e:
+        raise Failure("%s (last answer: %s)" % (e, last[0])) from None
+
+
+def commit(c, group, topic, offsets, **more):
+    """offsets: partition -> offset. Waits until all are committed."""
+    topics = [{"name": topic, "partitions": [{"partition_index": p, "committed_offset": o, "committed_leader_epoch": 0, "committed_metadata": "m%d" % o}
+        for p, o in offsets.items()]}]
+    worst = lambda a: max((p["error_code"] for t in a["topics"] for p in t["partitions"]), key=lambda e: (e != 0, e))
+    answer = retried(c, group, "OffsetCommit", 8, worst, group_id=group, topics=topics, **more)
+    check(worst(answer) == 0, "commit of %s: %s", group, answer)
+
+
+def committed(c, group, topic=None):
+    """{(topic, partition): offset} as OffsetFetch has it."""
+    answer = retried(c, group, "OffsetFetch", 8, lambda a: a["groups"][0]["error_code"], groups=[{"group_id": group, "topics": None}])
+    out = {}
+    for t in answer["groups"][0]["topics"]:
+        for p in t["partitions"]:
+            check(p["error_code"] == 0, "OffsetFetch of %s: %s", group, p)
+            if topic in (None, t["name"]):
+                out[t["name"], p["partition_index"]] = p["committed_offset"]
+    return out
+
+
+# ---- cases ----
+
+def group_kcat(c):
+    """A stock consumer in a group: reads all, commits, and the next one goes on where it stopped."""
+    c.start()
+    c.create_topic("kg", 4)
+    for p in range(4):
+        c.kcat("-P", "-t", "kg", "-p", p, "-X", "acks=all", data=b"".join(b"%d-%d\n" % (p, i) for i in range(100)))
+    read = lambda: c.kcat("-G", "readers", "kg", "-e", "-q", "-f", "%p %o %s\n", "-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=6000", timeout=90).stdout.decode().splitlines()
+    got = read()
+    check(sorted(got) == sorted("%d %d %d-%d" % (p, i, p, i) for p in range(4) for i in range(100)), "read %d lines of 400", len(got))
+    check(committed(c, "readers") == {("kg", p): 100 for p in range(4)}, "committed: %s", committed(c, "readers"))
+    c.kcat("-P", "-t", "kg", "-p", "2", "-X", "acks=all", data=b"more\n")
+    check(read() == ["2 100 more"], "only what is new is read")
+    topics = {t["name"]: t for t in Kafka(c.port(1)).call("Metadata", 9, topics=None)["topics"]}
+    check(topics["__consumer_offsets"]["is_internal"] and len(topics["__consumer_offsets"]["partitions"]) == 50, "the internal topic is as configured")
+    configs = c.zk_json("/config/topics/__consumer_offsets")["config"]
+    check(configs == {"cleanup.policy": "compact", "segment.bytes": "104857600", "compression.type": "producer"}, "its settings: %s", configs)
+
+
+def one_member(k, group, version):
+    """A whole life of one member in JoinGroup `version` and the newest of the others that belong to it."""
+    protocols = [{"name": "range", "metadata": SUBSCRIPTION}]
+    join = dict(group_id=group, session_timeout_ms=10000, protocol_type="consumer", protocols=protocols)
+    if version >= 1:
+        join["rebalance_timeout_ms"] = 10000
+    a = k.call("JoinGroup", version, **join)
+    if version >= 4:
+        check(a["error_code"] == MEMBER_ID_REQUIRED and a["member_id"], "JoinGroup v%d wants the id first: %s", version, a)
+        check(a["generation_id"] == -1 and a["members"] == [], "no generation yet: %s", a)
+        a = k.call("JoinGroup", version, member_id=a["member_id"], **join)
+    me = a["member_id"]
+    check(a["error_code"] == 0 and a["generation_id"] == 1 and a["leader"] == me and a["protocol_name"] == "range", "JoinGroup v%d: %s", version, a)
+    check([(m["member_id"], m["metadata"]) for m in a["members"]] == [(me, SUBSCRIPTION)], "JoinGroup v%d: %s", version, a["members"])
+    if version >= 7:
+        check(a["protocol_type"] == "consumer", "protocol_type: %s", a)
+    if version >= 9:
+        check(a["skip_assignment"] is False, "skip_assignment: %s", a)
+    sync = min(version, 5)
+    assignment = struct.pack(">hi", 0, 0) + struct.pack(">i", -1)
+    more = {"protocol_type": "consumer", "protocol_name": "range"} if sync >= 5 else {}
+    a = k.call("SyncGroup", sync, group_id=group, generation_id=1, member_id=me, assignments=[{"member_id": me, "assignment": assignment}], **more)
+    check(a["error_code"] == 0 and a["assignment"] == assignment, "SyncGroup v%d: %s", sync, a)
+    beat = min(version, 4)
+    check(k.call("Heartbeat", beat, group_id=group, generation_id=1, member_id=me)["error_code"] == 0, "Heartbeat v%d", beat)
+    check(k.call("Heartbeat", beat, group_id=group, generation_id=6, member_id=me)["error_code"] == ILLEGAL_GENERATION, "Heartbeat v%d of another generation", beat)
+    check(k.call("Heartbeat", beat, group_id=group, generation_id=1, member_id="x")["error_code"] == UNKNOWN_MEMBER, "Heartbeat v%d of nobody", beat)
+    describe = min(version, 5)
+    more = {"include_authorized_operations": True} if describe >= 3 else {}
+    a = k.call("DescribeGroups", describe, groups=[group, "nobody-here"], **more)["groups"]
+    check([(g["group_id"], g["group_state"], g["error_code"]) for g in a] == [(group, "Stable", 0), ("nobody-here", "Dead", 0)], "DescribeGroups v%d: %s", describe, a)
+    m = a[0]["members"][0]
+    check((m["member_id"], m["client_id"], m["client_host"], m["member_metadata"], m["member_assignment"]) == (me, "test", "/127.0.0.1", SUBSCRIPTION, assignment),
+        "DescribeGroups v%d: %s", describe, m)
+    if describe >= 3:
+        check(a[0]["authorized_operations"] == 0x148, "operations: %s", a[0])
+    listing = min(version, 5)
+    more = {"states_filter": ["sTaBle"]} if listing >= 4 else {}
+    a = k.call("ListGroups", listing, **more)
+    row = [g for g in a["groups"] if g["group_id"] == group]
+    check(a["error_code"] == 0 and len(row) == 1 and row[0]["protocol_type"] == "consumer", "ListGroups v%d: %s", listing, a)
+    if listing >= 4:
+        check(all(g["group_state"] == "Stable" for g in a["groups"]), "filtered: %s", a)
+        check(k.call("ListGroups", listing, states_filter=["Dead"])["groups"] == [], "nothing is dead")
+    if listing >= 5:
+        check(row[0]["group_type"] == "classic", "type: %s", row)
+        check(k.call("ListGroups", 5, types_filter=["consumer"])["groups"] == [], "nothing of the other type")
+    check(k.call("DeleteGroups", min(version, 2), groups_names=[group])["results"][0]["error_code"] == 68, "a group with members is not deleted")
+    leave = min(version, 5)
+    a = k.call("LeaveGroup", leave, group_id=group, **({"member_id": me} if leave < 3 else {"members": [{"member_id": me}, {"member_id": "x"}]}))
+    check(a["error_code"] == 0, "LeaveGroup v%d: %s", leave, a)
+    if leave >= 3:
+        check([m["error_code"] for m in a["members"]] == [0, UNKNOWN_MEMBER], "LeaveGroup v%d: %s", leave, a)
+    a = k.call("DeleteGroups", min(version, 2), groups_names=["nobody-here", group])["results"]
+    check([(g["group_id"], g["error_code"]) for g in a] == [("nobody-here", 69), (group, 0)], "DeleteGroups: %s", a)
+
+
+def group_versions(c):
+    """Every version of every call of groups, with what is new in it, on one broker that coordinates all of them."""
+    c.start(1, 1, default__replication__factor=1, min__insync__replicas=1, offsets__topic__replication__factor=1, offsets__topic__num__partitions=5,
+        group__initial__rebalance__delay__ms=0)
+    c.create_topic("t", 2, 1)
+    k = Kafka(coordinator(c, "any"))
+    c.until(lambda: k.call("ListGroups", 0)["error_code"] == 0, "everything is loaded", 10)
+    for v in range(7):
+        if v < 4:
+            a = k.call("FindCoordinator", v, key="any", **({"key_type": 0} if v >= 1 else {}))
+            check(a["error_code"] == 0 and a["node_id"] == 1 and a["port"] == c.port(1), "FindCoordinator v%d: %s", v, a)
+        else:
+            a = k.call("FindCoordinator", v, key_type=0, coordinator_keys=["any", "other"])["coordinators"]
+            check([(r["key"], r["error_code"], r["node_id"]) for r in a] == [("any", 0, 1), ("other", 0, 1)], "FindCoordinator v%d: %s", v, a)
+            a = k.call("FindCoordinator", v, key_type=1, coordinator_keys=["tx"])["coordinators"][0]
+            check(a["error_code"] == 35 and a["node_id"] == -1 and a["error_message"], "transactions are refused: %s", a)
+    check(k.call("FindCoordinator", 2, key="any", key_type=7)["error_code"] == 42, "no such type")
+    for v in range(10):
+        c.until(lambda v=v: k.call("Heartbeat", 3, group_id="g%d" % v, generation_id=1, member_id="x")["error_code"] == UNKNOWN_MEMBER, "loaded", 10)
+        one_member(k, "g%d" % v, v)
+    for api, top, more in (("JoinGroup", 9, dict(session_timeout_ms=10000, protocol_type="consumer", protocols=[{"name": "range"}])), ("SyncGroup", 5, {}), ("Heartbeat", 4, {}),
+        ("LeaveGroup", 5, {})):
+        check(k.call(api, top, group_id="", **more)["error_code"] == 24, "%s without a group", api)
+    # offsets
+    for v in range(1, 10):
+        topics = [{"name": "t", "partitions": [{"partition_index": 0, "committed_offset": v, "committed_metadata": "m"}, {"partition_index": 7, "committed_offset": 1}]},
+            {"name": "nosuch", "partitions": [{"partition_index": 0, "committed_offset": 1}]}]
+        a = k.call("OffsetCommit", v, group_id="o", topics=topics)["topics"]
+        got = {(t["name"], p["partition_index"]): p["error_code"] for t in a for p in t["partitions"]}
+        check(got == {("t", 0): 0, ("t", 7): UNKNOWN_TOPIC, ("nosuch", 0): UNKNOWN_TOPIC}, "OffsetCommit v%d: %s", v, got)
+        asked = [{"name": "t", "partition_indexes": [0, 1]}]
+        a = k.call("OffsetFetch", v, **(dict(group_id="o", topics=asked) if v < 8 else dict(groups=[{"group_id": "o", "topics": asked}, {"group_id": "none", "topics": None}])))
+        if v >= 8:
+            check((a["groups"][1]["group_id"], a["groups"][1]["topics"], a["groups"][1]["error_code"]) == ("none", [], 0), "OffsetFetch v%d: %s", v, a)
+            a = a["groups"][0]
+        check(v < 2 or a["error_code"] == 0, "OffsetFetch v%d: %s", v, a)
+        got = [(p["partition_index"], p["committed_offset"], p["metadata"], p["error_code"]) for p in a["topics"][0]["partitions"]]
+        check(got == [(0, v, "m", 0), (1, -1, "", 0)], "OffsetFetch v%d: %s", v, got)
+        if 2 <= v < 8:
+            a = k.call("OffsetFetch", v, group_id="o", topics=None)["topics"]
+            check([(t["name"], [p["committed_offset"] for p in t["partitions"]]) for t in a] == [("t", [v])], "OffsetFetch v%d of all: %s", v, a)
+    a = k.call("OffsetCommit", 8, group_id="o", topics=[{"name": "t", "partitions": [{"partition_index": 0, "committed_offset": 1, "committed_metadata": "x" * 4097}]}])
+    check(a["topics"][0]["partitions"][0]["error_code"] == 12, "too much metadata: %s", a)
+    a = k.call("OffsetCommit", 8, group_id="o", generation_id_or_member_epoch=3, member_id="x", topics=[{"name": "t", "partitions": [{"partition_index": 0, "committed_offset": 1}]}])
+    check(a["topics"][0]["partitions"][0]["error_code"] == UNKNOWN_MEMBER, "a member that is none: %s", a)
+    # pipelined on one connection: a fetch sees the commit before it
+    for i in range(50):
+        k.post("OffsetCommit", 8, group_id="o", topics=[{"name": "t", "partitions": [{"partition_index": 0, "committed_offset": 1000 + i}]}])
+        k.post("OffsetFetch", 7, group_id="o", topics=None)
+    for i in range(50):
+        check(k.next()["topics"][0]["partitions"][0]["error_code"] == 0, "commit %d", i)
+        check(k.next()["topics"][0]["partitions"][0]["committed_offset"] == 1000 + i, "fetch %d sees the commit before it", i)
+    a = k.call("OffsetDelete", 0, group_id="o", topics=[{"name": "t", "partitions": [{"partition_index": 0}, {"partition_index": 9}]}])
+    check(a["error_code"] == 0 and [p["error_code"] for p in a["topics"][0]["partitions"]] == [0, UNKNOWN_TOPIC], "OffsetDelete: %s", a)
+    check(committed(c, "o") == {}, "deleted: %s", committed(c, "o"))
+    check(k.call("OffsetDelete", 0, group_id="never", topics=[{"name": "t", "partitions": [{"partition_index": 0}]}])["error_code"] == 69, "OffsetDelete of no group")
+
+
+def group_zookeeper(c):
+    """Version 0 of commit and fetch: offsets are znodes, as with Kafka; while ZooKeeper is away clients are told to try again."""
+    c.start(1, 1, default__replication__factor=1, min__insync__replicas=1, offsets__topic__replication__factor=1)
+    c.create_topic("t", 2, 1)
+    k = Kafka(c.port(1), 60)
+    fetch = lambda: {p["partition_index"]: (p["committed_offset"], p["error_code"]) for p in k.call("OffsetFetch", 0, group_id="old", topics=[{"name": "t", "partition_indexes": [0, 1, 9]}])["topics"][0]["partitions"]}
+    put = lambda group, p, o: k.call("OffsetCommit", 0, group_id=group, topics=[{"name": "t", "partitions": [{"partition_index": p, "committed_offset": o}]}])["topics"][0]["partitions"][0]["error_code"]
+    check(fetch() == {0: (-1, 3), 1: (-1, 3), 9: (-1, 3)}, "nothing yet: %s", fetch())
+    for o in (5, 1 << 40):
+        check(put("old", 0, o) == 0, "commit")
+        check(c.zk().get("/consumers/old/offsets/t/0")[0] == b"%d" % o, "znode: %s", c.zk().get("/consumers/old/offsets/t/0"))
+        check(fetch() == {0: (o, 0), 1: (-1, 3), 9: (-1, 3)}, "read back: %s", fetch())
+    c.zk().set("/consumers/old/offsets/t/0", b"17")
+    check(fetch()[0] == (17, 0), "what a tool wrote is read")
+    check(put("old", 9, 1) == UNKNOWN_TOPIC and put("a/b", 0, 1) == 24, "refused")
+    check(c.zk().children("/consumers") == ["old"], "nothing else was made: %s", c.zk().children("/consumers"))
+    check(committed(c, "old") == {}, "the two kinds do not know each other")
+    c.zk_stop()
+    c.until(lambda: put("old", 0, 6) == NOT_AVAILABLE, "commits are refused while ZooKeeper is away", 30)
+    check(fetch()[0] == (-1, NOT_AVAILABLE), "fetches too")
+    commit(c, "new", "t", {0: 3})
+    check(committed(c, "new") == {("t", 0): 3}, "the other kind needs no ZooKeeper")
+    c.zk_start()
+    c.until(lambda: put("old", 0, 7) == 0, "and they work again", 60)
+
+
+def internal_topic(c):
+    """__consumer_offsets: made once, by whoever needs it first, not before enough brokers live, and nobody else writes to it."""
+    c.zk_start()
+    c.add_controller(101).start()
+    c.add_broker(1, offsets__topic__num__partitions=7).start()
+    c.add_broker(2, offsets__topic__num__partitions=7).start()
+    c.wait_serving()
+    for b in (1, 2):
+        a = Kafka(c.port(b)).call("FindCoordinator", 1, key="g", key_type=0)
+        check(a["error_code"] == NOT_AVAILABLE and a["node_id"] == -1 and a["error_message"], "two brokers of three: %s", a)
+    check("__consumer_offsets" not in c.zk().children("/brokers/topics"), "and no topic")
+    c.add_broker(3, offsets__topic__num__partitions=7).start()
+    c.wait_serving()
+    conns = [Kafka(c.port(b)) for b in (1, 2, 3) for _ in range(10)]
+    for k in conns:
+        k.post("FindCoordinator", 4, key_type=0, coordinator_keys=["g%d" % i for i in range(20)])
+    for k in conns:
+        for one in k.next()["coordinators"]:
+            check(one["error_code"] in (0, NOT_AVAILABLE), "asked at once: %s", one)
+    coordinator(c, "g")
+    check(len(c.zk().children("/brokers/topics/__consumer_offsets/partitions")) == 7, "seven partitions")
+    text = "".join(d.log_text() for d in c.controllers())
+    check(text.count("topic.created") <= 1 or text.count("topic.created topic=__consumer_offsets") <= 1, "created once")
+    import wire
+    w = wire.Conn(c.port(c.state("__consumer_offsets", 0)["leader"]))
+    check(wire.produce_error(w.call(wire.PRODUCE, 3, wire.produce("__consumer_offsets", 0, wire.batch([b"x"])))) == 17, "clients may not write to it")
+    c.isr_is("__consumer_offsets", 7, 3)
+    # coordinator = leader of abs(hash) mod partitions
+    k = Kafka(c.port(1))
+    leaders = {p["partition_index"]: p["leader_id"] for p in k.call("Metadata", 9, topics=[{"name": "__consumer_offsets"}])["topics"][0]["partitions"]}
+    names = ["g%d" % i for i in range(50)] + ["polygenelubricants", "Gr\u00fcn", "\U0001f600-users"]
+    for one in k.call("FindCoordinator", 4, key_type=0, coordinator_keys=names)["coordinators"]:
+        check(one["node_id"] == leaders[partition_of(one["key"], 7)], "%s is coordinated by %d, not by %d", one["key"], one["node_id"], leaders[partition_of(one["key"], 7)])
+
+
+def group_golden(c):
+    """Offsets that Kafka 3.9 committed are read, those of a committed transaction too, and the group goes on."""
+    import cases_basic
+    cases_basic.golden_start(c)
+    check(committed(c, "golden-group") == {("codec-none", 0): 42, ("keyed", 1): 7}, "golden-group: %s", committed(c, "golden-group"))
+    check(committed(c, "golden-txn-group") == {("codec-none", 0): 77}, "golden-txn-group: %s", committed(c, "golden-txn-group"))
+    a = Kafka(coordinator(c, "golden-group")).call("OffsetFetch", 7, group_id="golden-group", topics=[{"name": "codec-none", "partition_indexes": [0]}], require_stable=True)
+    p = a["topics"][0]["partitions"][0]
+    check((p["committed_leader_epoch"], p["metadata"], p["error_code"]) == (0, "meta", 0), "with epoch and metadata: %s", p)
+    commit(c, "golden-group", "keyed", {1: 8, 2: 1})
+    c.broker(1).kill()
+    c.broker(1).start()
+    c.wait_serving()
+    check(committed(c, "golden-group") == {("codec-none", 0): 42, ("keyed", 1): 8, ("keyed", 2): 1}, "after kill -9: %s", committed(c, "golden-group"))
+
+
+CASES = {f.__name__: f for f in (group_kcat, group_versions, group_zookeeper, internal_topic, group_golden)}

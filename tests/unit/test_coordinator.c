@@ -1,0 +1,464 @@
+/* test_coordinator.c: the shell of the group coordinator in the simulated world: loading, writing, leadership won and lost. */
+#include "tests/unit/unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "brokerd/group/coordinator.h"
+#include "common/wire/kerr.h"
+#include "proto/kafka/kp.h"
+#include "tests/unit/mini.h"
+
+static struct groups_config groups_config = {
+	.min_session_timeout_ms = 6000, .max_session_timeout_ms = 1800000, .max_size = INT32_MAX, .initial_rebalance_delay_ms = 100, .offset_metadata_max_bytes = 4096,
+	.offsets_retention_ms = 7LL * 86400 * 1000,
+};
+static int32_t codec;
+
+/* ---- brokers with coordinators ---- */
+
+struct side {
+	struct coordinator *c[MINI_LOOPS];
+	bool up;
+};
+static struct side sides[4];
+
+static void attach(struct mini_world *mw, int id)
+{
+	struct mini *b = &mw->b[id];
+	for (uint32_t l = 0; l < MINI_LOOPS; l++) {
+		struct coordinator_init ci = {
+			.env = b->env, .loop = b->loops[l], .shard = b->shards[l], .idx = l, .shard_count = MINI_LOOPS, .peers = sides[id].c, .config = &groups_config,
+			.commit_timeout_ms = 5000, .load_buffer_bytes = 5 << 20, .expiry_interval_ms = 600000, .codec = codec,
+		};
+		sides[id].c[l] = coordinator_new(&ci);
+	}
+	sides[id].up = true;
+}
+
+static void detach(int id)
+{
+	for (uint32_t l = 0; sides[id].up && l < MINI_LOOPS; l++)
+		coordinator_free(sides[id].c[l]);
+	sides[id].up = false;
+}
+
+static void begin(struct mini_world *mw, uint64_t seed, int brokers)
+{
+	mini_begin(mw, seed, brokers);
+	mw->topic = GROUP_TOPIC;
+	for (int i = 1; i <= brokers; i++)
+		attach(mw, i);
+}
+
+static void end(struct mini_world *mw)
+{
+	for (int i = 1; i <= 3; i++)
+		detach(i);
+	mini_end(mw);
+}
+
+static void kill_broker(struct mini_world *mw, int id)
+{
+	detach(id);
+	mini_kill(mw, id);
+}
+
+static void start_broker(struct mini_world *mw, int id)
+{
+	mini_start(mw, id);
+	attach(mw, id);
+}
+
+/* ---- calls ---- */
+
+struct call {
+	struct group_msg m;
+	struct arena arena;
+	struct mini_world *mw;
+	struct mini *b;
+	uint32_t loop; /* that it is posted to */
+	bool done;
+	struct groups_commit commit;
+	struct groups_offset rows[64];
+	struct groups_fetch fetch;
+	struct groups_fetch_row fetch_row;
+	struct kp_join_group_request join;
+	struct kp_join_group_request_protocols protocol;
+	struct kp_join_group_response joined;
+	struct kp_heartbeat_request beat;
+	struct kp_heartbeat_response beaten;
+	const char *topics[1];
+};
+
+static void call_done(struct group_msg *m)
+{
+	struct call *k = CONTAINER_OF(m, struct call, m);
+	k->done = true;
+}
+
+static void call_run(void *ctx)
+{
+	struct call *k = ctx;
+	k->m.image = k->b->image;
+	group_post(&k->m);
+}
+
+static bool is_done(struct mini_world *mw, void *ctx) { return ((struct call *)ctx)->done; }
+
+static struct call *call_new(struct mini_world *mw, int id, enum group_kind kind)
+{
+	struct call *k = calloc(1, sizeof(*k));
+	arena_init(&k->arena, 0);
+	k->mw = mw;
+	k->b = &mw->b[id];
+	k->m.kind = kind;
+	k->m.done = call_done;
+	k->m.call.arena = &k->arena;
+	k->m.call.client_id = slice_str("test");
+	k->m.call.client_host = "/127.0.0.1";
+	k->loop = mini_owner(mw, k->b);
+	return k;
+}
+
+static void call_free(struct call *k)
+{
+	arena_fini(&k->arena);
+	free(k);
+}
+
+static void post(struct call *k)
+{
+	k->m.coordinator = sides[k->b->id].c[k->loop];
+	sim_process_run(k->b->proc, call_run, k);
+}
+
+static struct call *commit_start(struct mini_world *mw, int id, const char *group, int32_t partition, int64_t offset, const char *metadata, uint32_t rows)
+{
+	struct call *k = call_new(mw, id, GROUP_COMMIT);
+	k->commit.group = slice_str(group);
+	k->commit.member = slice_str("");
+	k->commit.generation = -1;
+	k->commit.retention_ms = -1;
+	k->commit.rows = k->rows;
+	k->commit.count = rows;
+	for (uint32_t i = 0; i < rows; i++)
+		k->rows[i] = (struct groups_offset){.topic = slice_str("topic"), .partition = partition + (int32_t)i, .offset = offset, .leader_epoch = 3,
+						    .metadata = slice_str(metadata), .commit_timestamp = -1};
+	k->m.call.version = 9;
+	k->m.call.request = k->m.call.response = &k->commit;
+	post(k);
+	return k;
+}
+
+static int16_t commit(struct mini_world *mw, int id, const char *group, int32_t partition, int64_t offset)
+{
+	struct call *k = commit_start(mw, id, group, partition, offset, "m", 1);
+	CU_ASSERT_FATAL(mini_wait(mw, is_done, k, 20000));
+	int16_t error = k->m.error ? k->m.error : k->rows[0].error;
+	call_free(k);
+	return error;
+}
+
+/* Error of the coordinator, else the committed offset. */
+static int16_t fetch(struct mini_world *mw, int id, const char *group, int32_t partition, int64_t *ret_offset)
+{
+	struct call *k = call_new(mw, id, GROUP_FETCH);
+	k->fetch = (struct groups_fetch){.group = slice_str(group), .rows = &k->fetch_row, .count = 1};
+	k->fetch_row = (struct groups_fetch_row){.topic = slice_str("topic"), .partition = partition, .offset = -1, .leader_epoch = -1};
+	k->m.fetches = &k->fetch;
+	k->m.count = 1;
+	k->m.call.version = 9;
+	post(k);
+	CU_ASSERT_FATAL(mini_wait(mw, is_done, k, 20000));
+	int16_t error = k->m.error;
+	*ret_offset = k->fetch_row.offset;
+	if (!error && k->fetch_row.offset >= 0)
+		CU_ASSERT_EQUAL(k->fetch_row.leader_epoch, 3);
+	call_free(k);
+	return error;
+}
+
+static bool serves(struct mini_world *mw, void *ctx)
+{
+	int64_t offset;
+	return fetch(mw, *(int *)ctx, "any", 0, &offset) == 0;
+}
+
+static void expect_offset(struct mini_world *mw, int id, const char *group, int32_t partition, int64_t want)
+{
+	int64_t got = -2;
+	int16_t error = fetch(mw, id, group, partition, &got);
+	CU_ASSERT_EQUAL(error, 0);
+	CU_ASSERT_EQUAL(got, want);
+}
+
+static struct call *join_start(struct mini_world *mw, int id, const char *group)
+{
+	struct call *k = call_new(mw, id, GROUP_JOIN);
+	kp_join_group_request_init(&k->join);
+	k->join.group_id = slice_str(group);
+	k->join.session_timeout_ms = 10000;
+	k->join.rebalance_timeout_ms = 60000;
+	k->join.protocol_type = slice_str("consumer");
+	k->protocol.name = slice_str("range");
+	k->protocol.metadata = slice_make("\0\0\0\0\0\0\0\0\0\0", 10);
+	k->join.protocols = &k->protocol;
+	k->join.protocols_count = 1;
+	k->m.call.version = 3;
+	k->m.call.request = &k->join;
+	k->m.call.response = &k->joined;
+	post(k);
+	return k;
+}
+
+/* ---- cases ---- */
+
+static void test_partition_of(void)
+{
+	/* what Java's String.hashCode gives */
+	CU_ASSERT_EQUAL(groups_partition_of(slice_str(""), 50), 0);
+	CU_ASSERT_EQUAL(groups_partition_of(slice_str("a"), 50), 97 % 50);
+	CU_ASSERT_EQUAL(groups_partition_of(slice_str("hello"), 1000), 99162322 % 1000);
+	CU_ASSERT_EQUAL(groups_partition_of(slice_str("polygenelubricants"), 50), 0);        /* INT32_MIN: its abs is 0 here, not its mask */
+	CU_ASSERT_EQUAL(groups_partition_of(slice_str("Klamm"), 1000), 72578208 % 1000);
+	CU_ASSERT_EQUAL(groups_partition_of(slice_str("test-consumer-group"), 1000), 1793216381 % 1000); /* of a negative hash */
+	CU_ASSERT_EQUAL(groups_partition_of(slice_str("\xc3\xa9"), 1000), 0xe9);              /* one code unit */
+	CU_ASSERT_EQUAL(groups_partition_of(slice_str("\xf0\x9f\x98\x80"), 1000), 1772899 % 1000); /* two */
+	CU_ASSERT(groups_partition_of(slice_str("\xf0\x9f"), 50) >= 0);                       /* cut: anywhere, but no further than its bytes */
+}
+
+static void lead_alone(struct mini_world *mw, int id, const char *fresh)
+{
+	mini_set(&mw->p, id, "1", "1", fresh);
+	mini_publish(mw, "1", "1");
+	CU_ASSERT_FATAL(mini_wait(mw, serves, &id, 10000));
+}
+
+static void next_epoch(struct mini_world *mw)
+{
+	mw->p.leader_epoch++;
+	mw->p.partition_epoch++;
+}
+
+/* What was committed is read back, by the same coordinator and by the next one, whatever the codec of the batches. */
+static void test_restart(void)
+{
+	for (codec = 0; codec <= 4; codec++) {
+		struct mini_world mw;
+		int64_t offset;
+		begin(&mw, 10 + (uint64_t)codec, 1);
+		lead_alone(&mw, 1, "1");
+		for (int i = 0; i < 30; i++)
+			CU_ASSERT_EQUAL(commit(&mw, 1, "g", i % 3, i), 0);
+		struct call *big = commit_start(&mw, 1, "other", 0, 7, "a longer text a longer text a longer text", 64);
+		CU_ASSERT_FATAL(mini_wait(&mw, is_done, big, 5000));
+		call_free(big);
+		expect_offset(&mw, 1, "g", 0, 27);
+		expect_offset(&mw, 1, "nobody", 0, -1);
+		kill_broker(&mw, 1);
+		start_broker(&mw, 1);
+		CU_ASSERT_EQUAL(fetch(&mw, 1, "g", 0, &offset), KERR_NOT_COORDINATOR); /* it has heard of nothing yet */
+		next_epoch(&mw);
+		lead_alone(&mw, 1, "");
+		for (int i = 0; i < 3; i++)
+			expect_offset(&mw, 1, "g", i, 27 + i);
+		expect_offset(&mw, 1, "other", 63, 7);
+		end(&mw);
+	}
+	codec = 0;
+}
+
+/* A message that came to another loop than the partition's finds its way. */
+static void test_forwarded(void)
+{
+	struct mini_world mw;
+	begin(&mw, 20, 1);
+	lead_alone(&mw, 1, "1");
+	struct call *k = call_new(&mw, 1, GROUP_HEARTBEAT);
+	kp_heartbeat_request_init(&k->beat);
+	k->beat.group_id = slice_str("nobody");
+	k->beat.member_id = slice_str("m");
+	k->m.call.version = 3;
+	k->m.call.request = &k->beat;
+	k->m.call.response = &k->beaten;
+	k->loop = 1 - k->loop;
+	post(k);
+	CU_ASSERT_FATAL(mini_wait(&mw, is_done, k, 1000));
+	CU_ASSERT_EQUAL(k->m.error, 0);
+	CU_ASSERT_EQUAL(k->beaten.error_code, KERR_UNKNOWN_MEMBER_ID);
+	call_free(k);
+	end(&mw);
+}
+
+/* While the log is read, calls are told so; and a load is given up when the leadership goes. */
+static void test_loading(void)
+{
+	struct mini_world mw;
+	int64_t offset;
+	int one = 1;
+	begin(&mw, 21, 1);
+	lead_alone(&mw, 1, "1");
+	for (int i = 0; i < 300; i++) {
+		struct call *k = commit_start(&mw, 1, "g", 0, i, "m", 64);
+		CU_ASSERT_FATAL(mini_wait(&mw, is_done, k, 5000));
+		call_free(k);
+	}
+	kill_broker(&mw, 1);
+	start_broker(&mw, 1);
+	next_epoch(&mw);
+	mini_publish(&mw, "1", "1");
+	int16_t first = fetch(&mw, 1, "g", 0, &offset);
+	CU_ASSERT_EQUAL(first, KERR_COORDINATOR_LOAD_IN_PROGRESS);
+	/* another reign begins in the middle of it: from the start again */
+	next_epoch(&mw);
+	mini_publish(&mw, "1", "1");
+	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
+	for (int i = 0; i < 64; i++)
+		expect_offset(&mw, 1, "g", i, 299);
+	end(&mw);
+}
+
+/* The leadership goes: joins that wait are answered, and the other broker has what was committed. */
+static void test_moves(void)
+{
+	struct mini_world mw;
+	int one = 1, two = 2;
+	int64_t offset;
+	begin(&mw, 22, 2);
+	mini_set(&mw.p, 1, "12", "12", "12");
+	mini_publish(&mw, "12", "12");
+	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
+	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 42), 0);
+	CU_ASSERT_EQUAL(fetch(&mw, 2, "g", 0, &offset), KERR_NOT_COORDINATOR);
+	struct call *join = join_start(&mw, 1, "waits");
+	mini_run_ms(&mw, 50);
+	CU_ASSERT(!join->done); /* the initial delay */
+	next_epoch(&mw);
+	mini_set(&mw.p, 2, "12", "12", "");
+	mini_publish(&mw, "12", "12");
+	CU_ASSERT_FATAL(mini_wait(&mw, is_done, join, 1000));
+	CU_ASSERT_EQUAL(join->m.error ? join->m.error : join->joined.error_code, KERR_NOT_COORDINATOR);
+	call_free(join);
+	CU_ASSERT_FATAL(mini_wait(&mw, serves, &two, 10000));
+	expect_offset(&mw, 2, "g", 0, 42);
+	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 43), KERR_NOT_COORDINATOR);
+	CU_ASSERT_EQUAL(commit(&mw, 2, "g", 0, 43), 0);
+	expect_offset(&mw, 2, "g", 0, 43);
+	end(&mw);
+}
+
+/* A commit whose leadership ends before it is replicated is answered, and its late outcome touches nothing. */
+static void test_lost_under_write(void)
+{
+	struct mini_world mw;
+	int one = 1;
+	begin(&mw, 23, 2);
+	mini_set(&mw.p, 1, "12", "12", "12");
+	mw.p.min_isr = 2;
+	mini_publish(&mw, "12", "12");
+	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
+	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 1), 0);
+	kill_broker(&mw, 2);
+	struct call *a = commit_start(&mw, 1, "g", 0, 2, "m", 1);
+	mini_run_ms(&mw, 200);
+	CU_ASSERT(!a->done);
+	int64_t offset;
+	CU_ASSERT_EQUAL(fetch(&mw, 1, "g", 0, &offset), 0);
+	CU_ASSERT_EQUAL(offset, 1); /* not before it is committed */
+	next_epoch(&mw);
+	mini_set(&mw.p, -1, "12", "12", "");
+	mini_publish(&mw, "1", "1");
+	CU_ASSERT_FATAL(mini_wait(&mw, is_done, a, 2000));
+	CU_ASSERT_EQUAL(a->m.error ? a->m.error : a->rows[0].error, KERR_NOT_COORDINATOR);
+	call_free(a);
+	mini_run_ms(&mw, 6000);
+	end(&mw);
+}
+
+/* Too few in the ISR, too slow, too large: each with its own answer, and in the order in which they came. */
+static void test_refused(void)
+{
+	struct mini_world mw;
+	int one = 1;
+	begin(&mw, 24, 2);
+	mini_set(&mw.p, 1, "12", "12", "12");
+	mini_publish(&mw, "12", "12");
+	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
+	kill_broker(&mw, 2);
+	static char large[40000];
+	memset(large, 'x', sizeof(large) - 1);
+	groups_config.offset_metadata_max_bytes = 1 << 20;
+	struct call *slow = commit_start(&mw, 1, "g", 0, 2, "m", 1);
+	struct call *too_large = commit_start(&mw, 1, "g", 0, 3, large, 64);
+	mini_run_ms(&mw, 1000);
+	CU_ASSERT(!slow->done);
+	CU_ASSERT_FATAL(mini_wait(&mw, is_done, too_large, 20000));
+	CU_ASSERT(slow->done);
+	CU_ASSERT_EQUAL(slow->rows[0].error, KERR_REQUEST_TIMED_OUT);
+	CU_ASSERT_EQUAL(too_large->rows[0].error, KERR_INVALID_COMMIT_OFFSET_SIZE);
+	call_free(slow);
+	call_free(too_large);
+	groups_config.offset_metadata_max_bytes = 4096;
+	mini_set(&mw.p, 1, "12", "1", "");
+	mw.p.min_isr = 2;
+	mw.p.partition_epoch++;
+	mini_publish(&mw, "1", "1");
+	mini_run_ms(&mw, 100);
+	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 4), KERR_COORDINATOR_NOT_AVAILABLE);
+	end(&mw);
+}
+
+/* A member joins, is timed out when it is silent: the one timer works. */
+static void test_timer(void)
+{
+	struct mini_world mw;
+	begin(&mw, 25, 1);
+	lead_alone(&mw, 1, "1");
+	struct call *join = join_start(&mw, 1, "g");
+	CU_ASSERT_FATAL(mini_wait(&mw, is_done, join, 2000));
+	CU_ASSERT_EQUAL(join->joined.error_code, 0);
+	CU_ASSERT_EQUAL(join->joined.generation_id, 1);
+	uint32_t owner = mini_owner(&mw, &mw.b[1]);
+	CU_ASSERT_EQUAL(coordinator_stats(sides[1].c[owner]).groups.members, 1);
+	mini_run_ms(&mw, 9000);
+	CU_ASSERT_EQUAL(coordinator_stats(sides[1].c[owner]).groups.members, 1);
+	mini_run_ms(&mw, 61000); /* it never synced: its session, or the end of waiting for syncs */
+	CU_ASSERT_EQUAL(coordinator_stats(sides[1].c[owner]).groups.members, 0);
+	call_free(join);
+	end(&mw);
+}
+
+/* Offsets of a deleted topic go, and stay away. */
+static void test_topic_deleted(void)
+{
+	struct mini_world mw;
+	begin(&mw, 26, 1);
+	lead_alone(&mw, 1, "1");
+	char group[16];
+	for (int i = 0; i < 500; i++) {
+		snprintf(group, sizeof(group), "g%d", i);
+		CU_ASSERT_EQUAL(commit(&mw, 1, group, 0, i), 0);
+	}
+	struct call *k = call_new(&mw, 1, GROUP_TOPICS_DELETED);
+	k->topics[0] = "topic";
+	k->m.topics = k->topics;
+	k->m.count = 1;
+	post(k);
+	CU_ASSERT_FATAL(mini_wait(&mw, is_done, k, 1000));
+	call_free(k);
+	mini_run_ms(&mw, 1000);
+	for (int i = 0; i < 500; i += 50) {
+		snprintf(group, sizeof(group), "g%d", i);
+		expect_offset(&mw, 1, group, 0, -1);
+	}
+	kill_broker(&mw, 1);
+	start_broker(&mw, 1);
+	next_epoch(&mw);
+	lead_alone(&mw, 1, "");
+	expect_offset(&mw, 1, "g250", 0, -1);
+	end(&mw);
+}
+
+UNIT_MAIN("coordinator", {"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading}, {"moves", test_moves},
+	  {"lost_under_write", test_lost_under_write}, {"refused", test_refused}, {"timer", test_timer}, {"topic_deleted", test_topic_deleted})
