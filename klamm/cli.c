@@ -6,11 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
-#include <unistd.h>
 
-#define COLUMNS_MAX 12
+#include "klamm/cluster.h"
 
 enum { OPT_BOOTSTRAP = 2000, OPT_JSON, OPT_TIMEOUT };
 
@@ -31,6 +29,12 @@ long long cli_number(struct argp_state *state, const char *arg, long long lo, lo
 	if (end == arg || *end || errno || v < lo || v > hi)
 		argp_error(state, "'%s' is not a whole number from %lld to %lld", arg, lo, hi);
 	return v;
+}
+
+void cli_key_value(struct argp_state *state, const char *option, const char *arg)
+{
+	if (!strchr(arg, '=') || *arg == '=')
+		argp_error(state, "%s %s: want KEY=VALUE", option, arg);
 }
 
 static error_t parse_global(int key, char *arg, struct argp_state *state)
@@ -82,15 +86,18 @@ void cli_json(json_t *o)
 int cli_fail(struct cli *cli, enum cli_exit code, const char *next, const char *fmt, ...)
 {
 	char text[1024];
+	size_t len;
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	for (char *p = text; *p; p++) /* names come from others */
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
 	fflush(stdout);
-	fprintf(stderr, "klamm: %s\n", text);
-	if (next)
-		fprintf(stderr, "       %s\n", next);
+	len = strlen(text);
+	fprintf(stderr, "klamm: %s%s%s%s\n", text, !next || (len && strchr(".!?", text[len - 1])) ? "" : ".", next ? " " : "", next ? next : "");
 	if (cli->json)
 		cli_json(json_pack("{s:{s:s,s:s?,s:i}}", "error", "message", text, "next", next, "exit", (int)code));
 	return (int)code;
@@ -116,8 +123,8 @@ static const struct advice {
 	{RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, CLI_NO_SUCH, "klamm topic describe shows the partitions of a topic."},
 	{RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, CLI_REFUSED, "klamm topic describe shows it; choose another name, or delete it first."},
 	{RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR, CLI_REFUSED, "It must be from 1 to the number of brokers that are up: klamm status."},
-	{RD_KAFKA_RESP_ERR_INVALID_PARTITIONS, CLI_REFUSED, "Ask for at least one partition."},
-	{RD_KAFKA_RESP_ERR_INVALID_CONFIG, CLI_REFUSED, "Check the names and values given with --config."},
+	{RD_KAFKA_RESP_ERR_INVALID_PARTITIONS, CLI_REFUSED, "Partitions can only be added; klamm topic describe shows how many there are."},
+	{RD_KAFKA_RESP_ERR_INVALID_CONFIG, CLI_REFUSED, "klamm config get --all shows the names; check name and value."},
 	{RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, CLI_REFUSED, name_rule},
 	{RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, CLI_REFUSED, "Ask whoever runs the cluster for the right."},
 	{RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, CLI_REFUSED, "Ask whoever runs the cluster for the right."},
@@ -131,12 +138,23 @@ static const struct advice {
 	{RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, CLI_REFUSED, "klamm topic describe shows the first and the next offset of each partition."},
 	{RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, CLI_REFUSED, "klamm topic describe shows the first and the next offset of each partition."},
 	{RD_KAFKA_RESP_ERR_TOPIC_DELETION_DISABLED, CLI_REFUSED, "delete.topic.enable is false on the brokers."},
+	{RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND, CLI_NO_SUCH, "klamm group list shows what there is."},
+	{RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP, CLI_REFUSED, "Stop its members first: klamm group describe names them."},
+	{RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, CLI_REFUSED, "The group has members: stop them first (klamm group describe names them)."},
+	{RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, CLI_REFUSED, "The group has members: stop them first (klamm group describe names them)."},
+	{RD_KAFKA_RESP_ERR_INVALID_GROUP_ID, CLI_REFUSED, "A group's name may not be empty."},
+	{RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, CLI_REFUSED, "Ask whoever runs the cluster for the right."},
+	{RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, CLI_REFUSED, "The coordinator is changing; try again in a moment (klamm status)."},
+	{RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, CLI_REFUSED, "The coordinator is reading its offsets; try again in a moment."},
+	{RD_KAFKA_RESP_ERR_NOT_COORDINATOR, CLI_REFUSED, "The coordinator is changing; try again in a moment (klamm status)."},
+	{RD_KAFKA_RESP_ERR_POLICY_VIOLATION, CLI_REFUSED, "The cluster has a policy for this; ask whoever runs it."},
+	{RD_KAFKA_RESP_ERR_INVALID_REPLICA_ASSIGNMENT, CLI_REFUSED, "klamm status shows the brokers that are up."},
 };
 
-int cli_fail_kafka(struct cli *cli, rd_kafka_resp_err_t err, const char *text, const char *topic, const char *what)
+int cli_fail_kafka(struct cli *cli, int err, const char *text, const char *topic, const char *what)
 {
 	if (!text || !*text)
-		text = rd_kafka_err2str(err);
+		text = rd_kafka_err2str((rd_kafka_resp_err_t)err);
 	if (err == RD_KAFKA_RESP_ERR__TRANSPORT || err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || err == RD_KAFKA_RESP_ERR__RESOLVE)
 		return fail_unreachable(cli);
 	if (err == RD_KAFKA_RESP_ERR__TIMED_OUT || err == RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE) {
@@ -209,9 +227,18 @@ int cli_open(struct cli *cli, rd_kafka_type_t type, const char *const *props)
 
 void cli_close(struct cli *cli)
 {
+	cluster_close(cli);
 	if (cli->rk)
 		rd_kafka_destroy(cli->rk);
 	cli->rk = NULL;
+}
+
+int64_t cli_wall_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 uint64_t cli_now_ms(void)
@@ -220,148 +247,4 @@ uint64_t cli_now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
-int cli_metadata(struct cli *cli, const char *topic, const struct rd_kafka_metadata **ret)
-{
-	rd_kafka_topic_t *rkt = topic ? rd_kafka_topic_new(cli->rk, topic, NULL) : NULL;
-	const struct rd_kafka_metadata *md = NULL;
-	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TRANSPORT;
-	uint64_t end = cli_now_ms() + cli->timeout_ms;
-	char what[320];
-
-	if (topic && !rkt)
-		return cli_fail(cli, CLI_USAGE, name_rule, "'%s' cannot be the name of a topic", topic);
-	/* Short tries: librdkafka does not end a wait when every connection was refused. */
-	for (uint64_t now = cli_now_ms(); now < end; now = cli_now_ms()) {
-		err = rd_kafka_metadata(cli->rk, !topic, rkt, &md, end - now < 700 ? (int)(end - now) : 700);
-		if (err == RD_KAFKA_RESP_ERR_NO_ERROR && (!topic || md->topics[0].err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || now + 700 >= end))
-			break;
-		if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-			rd_kafka_metadata_destroy(md);
-			md = NULL;
-			err = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
-		}
-		rd_kafka_poll(cli->rk, 50);
-	}
-	rd_kafka_poll(cli->rk, 0);
-	if (rkt)
-		rd_kafka_topic_destroy(rkt);
-	if (err == RD_KAFKA_RESP_ERR__TIMED_OUT || err == RD_KAFKA_RESP_ERR__TRANSPORT)
-		return fail_unreachable(cli);
-	snprintf(what, sizeof(what), topic ? "topic %s" : "metadata%.0s", topic ? topic : "");
-	if (!err && topic && md->topics[0].err && md->topics[0].err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
-		err = md->topics[0].err;
-	if (err) {
-		if (md)
-			rd_kafka_metadata_destroy(md);
-		return cli_fail_kafka(cli, err, NULL, topic, what);
-	}
-	*ret = md;
-	return 0;
-}
-
-/* --- tables -------------------------------------------------------------------------------------------------------- */
-
-struct cli_table {
-	char *head;
-	const char *names[COLUMNS_MAX];
-	bool right[COLUMNS_MAX];
-	size_t width[COLUMNS_MAX], columns, rows, cap;
-	char **cells;
-};
-
-struct cli_table *cli_table_new(const char *columns)
-{
-	struct cli_table *t = calloc(1, sizeof(*t));
-	char *save = NULL;
-
-	if (!t || !(t->head = strdup(columns)))
-		abort();
-	for (char *p = strtok_r(t->head, "|", &save); p && t->columns < COLUMNS_MAX; p = strtok_r(NULL, "|", &save)) {
-		t->right[t->columns] = *p == '>';
-		t->names[t->columns] = p + (*p == '>');
-		t->width[t->columns] = strlen(t->names[t->columns]);
-		t->columns++;
-	}
-	return t;
-}
-
-void cli_table_row(struct cli_table *t, ...)
-{
-	va_list ap;
-
-	if (t->rows == t->cap) {
-		t->cap = t->cap ? t->cap * 2 : 16;
-		t->cells = realloc(t->cells, t->cap * t->columns * sizeof(*t->cells));
-		if (!t->cells)
-			abort();
-	}
-	va_start(ap, t);
-	for (size_t i = 0; i < t->columns; i++) {
-		const char *text = va_arg(ap, const char *);
-		char *copy = strdup(text ? text : "");
-
-		if (!copy)
-			abort();
-		t->cells[t->rows * t->columns + i] = copy;
-		if (strlen(copy) > t->width[i])
-			t->width[i] = strlen(copy);
-	}
-	va_end(ap);
-	t->rows++;
-}
-
-static void fit(struct cli_table *t)
-{
-	struct winsize ws;
-	size_t total = 0, widest = 0;
-
-	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) || !ws.ws_col)
-		return;
-	for (size_t i = 0; i < t->columns; i++) {
-		total += t->width[i] + (i ? 2 : 0);
-		if (t->width[i] > t->width[widest])
-			widest = i;
-	}
-	if (total > ws.ws_col && t->width[widest] > total - ws.ws_col + 8)
-		t->width[widest] -= total - ws.ws_col;
-}
-
-static void print_cell(const struct cli_table *t, size_t i, const char *text)
-{
-	size_t len = strlen(text), width = t->width[i];
-	bool last = i + 1 == t->columns;
-
-	if (i)
-		fputs("  ", stdout);
-	if (len > width)
-		printf("%.*s~", (int)width - 1, text);
-	else if (t->right[i])
-		printf("%*s", (int)width, text);
-	else
-		printf("%-*s", last ? 0 : (int)width, text);
-}
-
-void cli_table_print(struct cli_table *t)
-{
-	fit(t);
-	for (size_t i = 0; i < t->columns; i++)
-		print_cell(t, i, t->names[i]);
-	putchar('\n');
-	for (size_t r = 0; r < t->rows; r++) {
-		for (size_t i = 0; i < t->columns; i++)
-			print_cell(t, i, t->cells[r * t->columns + i]);
-		putchar('\n');
-	}
-	cli_table_free(t);
-}
-
-void cli_table_free(struct cli_table *t)
-{
-	for (size_t i = 0; i < t->rows * t->columns; i++)
-		free(t->cells[i]);
-	free(t->cells);
-	free(t->head);
-	free(t);
 }

@@ -1,29 +1,57 @@
-/* consume.c: klamm consume: prints records of one topic, without a consumer group.
+/* consume.c: klamm consume: prints records of a topic, of chosen partitions and ranges, or as a member of a group.
  *
- * Output is one line per record by default; --format and --json choose another shape. Ends with --exit at what was the end
- * of every partition, with --count after so many records, or with a signal.
+ * Without a group each partition is a part with a start, and perhaps an end, both fixed before the first record is read (times are
+ * turned into offsets by the brokers). It ends when every part has ended, with --max after so many records, with
+ * --exit at what is the end of each partition, or with a signal. With a group the coordinator hands out partitions; what was printed is
+ * committed, at the latest when it ends: a record is never committed before it was handed to standard output.
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "klamm/cli.h"
+#include "common/base/mem.h"
+#include "klamm/cluster.h"
+#include "klamm/commands.h"
+#include "klamm/format.h"
+#include "klamm/offsets.h"
+#include "klamm/progress.h"
+#include "klamm/when.h"
 
-enum { OPT_BEGINNING = 1, OPT_PARTITION, OPT_OFFSET, OPT_COUNT, OPT_FORMAT, OPT_EXIT, OPT_ISOLATION };
+#define PATIENCE_MS 5000
+#define BATCH 1000
+#define COMMIT_EVERY_MS 1000
+
+enum {
+	OPT_BEGINNING = 1, OPT_PARTITION, OPT_OFFSET, OPT_COUNT, OPT_EXIT, OPT_ISOLATION, OPT_FROM_TIME, OPT_TO_TIME, OPT_UNTIL, OPT_GROUP, OPT_NO_COMMIT,
+	OPT_FORMAT = 'f',
+};
+
+struct part {
+	int32_t id;
+	int64_t start; /* or one of librdkafka's logical offsets */
+	int64_t end;   /* stop before this offset; -1: never */
+	int64_t next;  /* group: to be committed; -1: nothing */
+	bool over;
+};
 
 struct consume {
 	struct cli *cli;
-	const char *topic, *format, *isolation;
-	int32_t partition; /* -1 = all */
-	int64_t offset;
-	uint64_t count, printed;
-	bool exit_at_end;
+	const char *topic, *text, *isolation, *group;
+	enum format_kind format;
+	const char *partitions; /* "0,2"; NULL: all */
+	int64_t offset, until, from_ms, to_ms; /* the last three: -1 = not given */
+	bool offset_given, beginning, exit_at_end, no_commit;
+	uint64_t max, printed;
+	struct part *parts; /* without a group: all of them; with one: what is assigned */
+	int part_count, over;
+	bool assigned; /* the group has handed out partitions at least once */
 	rd_kafka_topic_t *rkt;
 	rd_kafka_queue_t *queue;
-	int part_count, at_end;
-	bool *ended;
+	struct str out;
+	struct progress bar;
 	int code;
 };
 
@@ -45,18 +73,66 @@ static int64_t parse_offset(struct argp_state *state, const char *arg)
 	return cli_number(state, arg, 0, INT64_MAX);
 }
 
+static int64_t parse_time(struct argp_state *state, const char *option, const char *arg)
+{
+	int64_t ms = 0;
+
+	if (when_parse(arg, cli_wall_ms(), &ms))
+		argp_error(state, "%s %s: want 2026-01-31T23:59:59.000 (UTC, or with +02:00), ms since 1970, or -90m for 90 minutes ago", option, arg);
+	return ms;
+}
+
+static void parse_format(struct argp_state *state, struct consume *c, const char *arg)
+{
+	const char *bad;
+
+	if (format_parse(arg, &c->format, &bad))
+		argp_error(state, "--format %s: '%.2s' is no field (--help lists them)", arg, bad);
+	c->text = arg;
+}
+
+static void check(struct consume *c, struct argp_state *state)
+{
+	if (!c->topic)
+		argp_error(state, "which topic?");
+	if (c->beginning + c->offset_given + (c->from_ms >= 0) > 1 && !(c->beginning && c->group))
+		argp_error(state, "one start only: --from-beginning, --offset or --from-time");
+	if (c->group && (c->partitions || c->offset_given || c->from_ms >= 0 || c->to_ms >= 0 || c->until >= 0))
+		argp_error(state, "a group decides where it reads: klamm group reset-offsets moves it");
+	if (c->no_commit && !c->group)
+		argp_error(state, "--no-commit goes with --group");
+	if (c->cli->json)
+		c->format = FORMAT_JSON;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct consume *c = state->input;
 
 	switch (key) {
 	case ARGP_KEY_INIT: state->child_inputs[0] = c->cli; break;
-	case OPT_BEGINNING: c->offset = RD_KAFKA_OFFSET_BEGINNING; break;
-	case OPT_PARTITION: c->partition = (int32_t)cli_number(state, arg, 0, INT32_MAX); break;
-	case OPT_OFFSET: c->offset = parse_offset(state, arg); break;
-	case OPT_COUNT: c->count = (uint64_t)cli_number(state, arg, 1, INT64_MAX); break;
-	case OPT_FORMAT: c->format = arg; break;
+	case OPT_BEGINNING: c->beginning = true; break;
+	case OPT_PARTITION:
+		if (!*arg || arg[strspn(arg, "0123456789,")])
+			argp_error(state, "--partition %s: want P or P,P,...", arg);
+		c->partitions = arg;
+		break;
+	case OPT_OFFSET:
+		c->offset = parse_offset(state, arg);
+		c->offset_given = true;
+		break;
+	case OPT_UNTIL: c->until = cli_number(state, arg, 0, INT64_MAX); break;
+	case OPT_FROM_TIME: c->from_ms = parse_time(state, "--from-time", arg); break;
+	case OPT_TO_TIME: c->to_ms = parse_time(state, "--to-time", arg); break;
+	case OPT_COUNT: c->max = (uint64_t)cli_number(state, arg, 1, INT64_MAX); break;
+	case OPT_FORMAT: parse_format(state, c, arg); break;
 	case OPT_EXIT: c->exit_at_end = true; break;
+	case OPT_GROUP:
+		if (!*arg)
+			argp_error(state, "--group: a group's name may not be empty");
+		c->group = arg;
+		break;
+	case OPT_NO_COMMIT: c->no_commit = true; break;
 	case OPT_ISOLATION:
 		if (strcmp(arg, "read_committed") && strcmp(arg, "read_uncommitted"))
 			argp_error(state, "--isolation %s: want read_committed or read_uncommitted", arg);
@@ -67,6 +143,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "'%s' is too much", arg);
 		c->topic = arg;
 		break;
+	case ARGP_KEY_END: check(c, state); break;
 	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
@@ -74,202 +151,271 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 /* --- printing ------------------------------------------------------------------------------------------------------ */
 
-static char *base64(const void *bytes, size_t len)
+static void print(struct consume *c, const rd_kafka_message_t *m)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const uint8_t *b = bytes;
-	char *out = malloc((len + 2) / 3 * 4 + 1), *p = out;
-
-	if (!out)
-		abort();
-	for (size_t i = 0; i < len; i += 3) {
-		uint32_t v = (uint32_t)b[i] << 16 | (i + 1 < len ? (uint32_t)b[i + 1] << 8 : 0) | (i + 2 < len ? b[i + 2] : 0);
-
-		*p++ = digits[v >> 18];
-		*p++ = digits[v >> 12 & 63];
-		*p++ = i + 1 < len ? digits[v >> 6 & 63] : '=';
-		*p++ = i + 2 < len ? digits[v & 63] : '=';
-	}
-	*p = 0;
-	return out;
-}
-
-/* name: text, or name_base64 when the bytes are no UTF-8. */
-static void put_bytes(json_t *o, const char *name, const void *bytes, size_t len)
-{
-	json_t *text = bytes ? json_stringn(bytes, len) : json_null();
-
-	if (text) {
-		json_object_set_new(o, name, text);
-	} else {
-		char longer[512], *code = base64(bytes, len);
-
-		snprintf(longer, sizeof(longer), "%s_base64", name);
-		json_object_set_new(o, longer, json_string(code));
-		free(code);
-	}
-}
-
-static void print_json(const rd_kafka_message_t *m, const char *topic)
-{
+	struct record_header headers[RECORD_HEADERS_MAX];
+	rd_kafka_headers_t *list;
 	rd_kafka_timestamp_type_t type;
-	int64_t ts = rd_kafka_message_timestamp(m, &type);
-	rd_kafka_headers_t *headers;
-	json_t *o = json_pack("{s:s,s:i,s:I,s:o}", "topic", topic, "partition", (int)m->partition, "offset", (json_int_t)m->offset, "timestamp",
-	                      type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? json_null() : json_integer(ts));
-
-	put_bytes(o, "key", m->key, m->key_len);
-	put_bytes(o, "value", m->payload, m->len);
-	if (!rd_kafka_message_headers(m, &headers)) {
-		json_t *list = json_array();
-		const char *name;
-		const void *value;
-		size_t len;
-
-		for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &len); i++) {
-			json_t *h = json_object();
-
-			put_bytes(h, "name", name, strlen(name));
-			put_bytes(h, "value", value, len);
-			json_array_append_new(list, h);
-		}
-		json_object_set_new(o, "headers", list);
-	}
-	cli_json(o);
-}
-
-static void print_headers(const rd_kafka_message_t *m)
-{
-	rd_kafka_headers_t *headers;
+	int64_t ms = rd_kafka_message_timestamp(m, &type);
+	struct record r = {.topic = c->topic, .partition = m->partition, .offset = m->offset, .headers = headers,
+	                   .timestamp = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : ms,
+	                   .key = slice_make(m->key, m->key ? m->key_len : 0), .value = slice_make(m->payload, m->payload ? m->len : 0)};
 	const char *name;
 	const void *value;
 	size_t len;
 
-	if (rd_kafka_message_headers(m, &headers))
-		return;
-	for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &len); i++) {
-		printf("%s%s=", i ? "," : "", name);
-		if (value)
-			fwrite(value, 1, len, stdout);
-	}
+	if (!rd_kafka_message_headers(m, &list))
+		while (r.header_count < RECORD_HEADERS_MAX && !rd_kafka_header_get_all(list, r.header_count, &name, &value, &len))
+			headers[r.header_count++] = (struct record_header){slice_str(name), slice_make(value, value ? len : 0)};
+	str_clear(&c->out);
+	format_record(c->format, c->text, &r, &c->out);
+	fwrite(str_cstr(&c->out), 1, c->out.len, stdout);
+	c->printed++;
 }
 
-static void print_escape(char c)
-{
-	switch (c) {
-	case 'n': putchar('\n'); break;
-	case 't': putchar('\t'); break;
-	case '0': putchar('\0'); break;
-	default: putchar(c); break;
-	}
-}
+/* --- parts --------------------------------------------------------------------------------------------------------- */
 
-static void print_format(const rd_kafka_message_t *m, const char *topic, const char *format)
+static struct part *part_of(struct consume *c, int32_t id)
 {
-	rd_kafka_timestamp_type_t type;
-
-	for (const char *p = format; *p; p++) {
-		if (*p == '\\' && p[1]) {
-			print_escape(*++p);
-		} else if (*p == '%' && p[1]) {
-			switch (*++p) {
-			case 't': fputs(topic, stdout); break;
-			case 'p': printf("%d", (int)m->partition); break;
-			case 'o': printf("%lld", (long long)m->offset); break;
-			case 'k': fwrite(m->key ? m->key : "", 1, m->key ? m->key_len : 0, stdout); break;
-			case 's': fwrite(m->payload ? m->payload : "", 1, m->payload ? m->len : 0, stdout); break;
-			case 'K': printf("%lld", m->key ? (long long)m->key_len : -1); break;
-			case 'S': printf("%lld", m->payload ? (long long)m->len : -1); break;
-			case 'T': printf("%lld", (long long)rd_kafka_message_timestamp(m, &type)); break;
-			case 'h': print_headers(m); break;
-			case '%': putchar('%'); break;
-			default: printf("%%%c", *p); break;
-			}
-		} else {
-			putchar(*p);
-		}
-	}
-}
-
-static const char *check_format(const char *format)
-{
-	for (const char *p = format; *p; p++) {
-		if (*p == '\\' && p[1])
-			p++;
-		else if (*p == '%' && (!p[1] || !strchr("tpoksKSTh%", *++p)))
-			return p;
-	}
+	for (int i = 0; id >= 0 && i < c->part_count; i++) /* all partitions in order: found at once */
+		if (c->parts[(i + id) % c->part_count].id == id)
+			return &c->parts[(i + id) % c->part_count];
 	return NULL;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------- */
+static void end_part(struct consume *c, struct part *p)
+{
+	if (!p->over) {
+		p->over = true;
+		c->over++;
+	}
+}
 
 static void take(struct consume *c, const rd_kafka_message_t *m)
 {
+	struct part *p = part_of(c, m->partition);
 	char what[320];
 
 	if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-		int i = c->partition >= 0 ? 0 : m->partition;
-
-		if (i < c->part_count && !c->ended[i]) {
-			c->ended[i] = true;
-			c->at_end++;
-		}
+		if (p && (c->exit_at_end || (p->end >= 0 && m->offset >= p->end)))
+			end_part(c, p);
 		return;
 	}
 	if (m->err) {
 		snprintf(what, sizeof(what), "topic %s cannot be read", c->topic);
 		/* connections come back by themselves; what the cluster refuses does not */
-		if (m->err != RD_KAFKA_RESP_ERR__TRANSPORT && m->err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && m->err != RD_KAFKA_RESP_ERR__TIMED_OUT)
+		if (m->err != RD_KAFKA_RESP_ERR__TRANSPORT && m->err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && m->err != RD_KAFKA_RESP_ERR__TIMED_OUT &&
+		    m->err != RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED) {
+			progress_clear(&c->bar);
 			c->code = cli_fail_kafka(c->cli, m->err, rd_kafka_message_errstr(m), c->topic, what);
+		}
 		return;
 	}
-	if (c->count && c->printed >= c->count)
+	if (!p || (p->over && !c->group) || (c->max && c->printed >= c->max))
 		return;
-	if (c->cli->json)
-		print_json(m, c->topic);
-	else
-		print_format(m, c->topic, c->format);
-	c->printed++;
+	if (p->end >= 0 && m->offset >= p->end) {
+		end_part(c, p);
+		return;
+	}
+	if (p->over) { /* group: records have come after what was the end */
+		p->over = false;
+		c->over--;
+	}
+	print(c, m);
+	p->next = m->offset + 1;
+	if (p->end >= 0 && m->offset + 1 >= p->end)
+		end_part(c, p);
 }
 
-static int start(struct consume *c)
+static bool finished(const struct consume *c)
 {
-	int first = c->partition >= 0 ? c->partition : 0, last = c->partition >= 0 ? c->partition : c->part_count - 1;
+	if (c->code || interrupted || (c->max && c->printed >= c->max) || ferror(stdout))
+		return true;
+	if (c->group)
+		return c->exit_at_end && c->assigned && c->over == c->part_count;
+	return c->over == c->part_count;
+}
 
-	c->ended = calloc((size_t)c->part_count, sizeof(*c->ended));
-	if (!c->ended)
-		abort();
+/* --- without a group ----------------------------------------------------------------------------------------------- */
+
+/* The offsets of all parts at a time: `start` or `end` of each. A time behind the last record is the end of the partition. */
+static int ask(struct consume *c, int64_t time, bool start)
+{
+	struct offset_spot *spots = mem_zalloc((size_t)c->part_count * sizeof(*spots)), *ends = mem_zalloc((size_t)c->part_count * sizeof(*spots));
+	int code;
+
+	for (int i = 0; i < c->part_count; i++) {
+		spots[i] = (struct offset_spot){.topic = c->topic, .partition = c->parts[i].id, .time = time};
+		ends[i] = (struct offset_spot){.topic = c->topic, .partition = c->parts[i].id, .time = OFFSETS_LATEST};
+	}
+	code = offsets_find(c->cli->cluster, spots, (size_t)c->part_count, PATIENCE_MS);
+	if (!code)
+		code = offsets_find(c->cli->cluster, ends, (size_t)c->part_count, PATIENCE_MS);
+	for (int i = 0; !code && i < c->part_count; i++) {
+		int64_t at = spots[i].offset >= 0 ? spots[i].offset : ends[i].offset;
+
+		if (spots[i].error || ends[i].error) {
+			char what[320];
+
+			snprintf(what, sizeof(what), "the offsets of topic %s partition %d cannot be had", c->topic, (int)c->parts[i].id);
+			code = cli_fail_kafka(c->cli, spots[i].error ? spots[i].error : ends[i].error, NULL, NULL, what);
+		} else if (start) {
+			c->parts[i].start = at;
+		} else {
+			c->parts[i].end = at;
+		}
+	}
+	mem_free(spots);
+	mem_free(ends);
+	return code;
+}
+
+static int choose_parts(struct consume *c, const struct kp_metadata_response_topics *t)
+{
+	c->parts = mem_zalloc((size_t)t->partitions_count * sizeof(*c->parts));
+	for (int i = 0; i < t->partitions_count && !c->partitions; i++)
+		c->parts[c->part_count++].id = t->partitions[i].partition_index;
+	for (const char *p = c->partitions; p && *p; p += strcspn(p, ","), p += *p == ',') {
+		long id = strtol(p, NULL, 10);
+		bool twice = false;
+
+		if (!cluster_partition(t, id < INT32_MAX ? (int32_t)id : -1))
+			return cli_fail(c->cli, CLI_NO_SUCH, "klamm topic describe shows the partitions.", "topic %s has no partition %ld: they go from 0 to %d",
+			                c->topic, id, t->partitions_count - 1);
+		for (int i = 0; i < c->part_count; i++)
+			twice |= c->parts[i].id == id;
+		if (!twice)
+			c->parts[c->part_count++].id = (int32_t)id;
+	}
+	return 0;
+}
+
+/* Start and end of every part. */
+static int set_ranges(struct consume *c)
+{
+	int code = 0;
+
+	for (int i = 0; i < c->part_count; i++) {
+		c->parts[i].start = c->offset;
+		c->parts[i].end = c->until;
+	}
+	if (c->from_ms >= 0)
+		code = ask(c, c->from_ms, true);
+	if (!code && c->to_ms >= 0) {
+		code = ask(c, c->to_ms, false);
+		for (int i = 0; i < c->part_count && c->until >= 0; i++)
+			if (c->parts[i].end > c->until)
+				c->parts[i].end = c->until;
+	}
+	for (int i = 0; !code && i < c->part_count; i++)
+		if (c->parts[i].end == 0 || (c->parts[i].start >= 0 && c->parts[i].end >= 0 && c->parts[i].start >= c->parts[i].end))
+			end_part(c, &c->parts[i]);
+	return code;
+}
+
+static int start_parts(struct consume *c)
+{
 	c->queue = rd_kafka_queue_new(c->cli->rk);
 	c->rkt = rd_kafka_topic_new(c->cli->rk, c->topic, NULL);
-	for (int i = first; i <= last; i++)
-		if (rd_kafka_consume_start_queue(c->rkt, i, c->offset, c->queue))
+	for (int i = 0; i < c->part_count; i++)
+		if (!c->parts[i].over && rd_kafka_consume_start_queue(c->rkt, c->parts[i].id, c->parts[i].start, c->queue))
 			return cli_fail_kafka(c->cli, rd_kafka_last_error(), NULL, c->topic, "cannot read");
 	return 0;
 }
 
-static int run(struct consume *c)
+static void read_parts(struct consume *c)
 {
-	const char *props[] = {"enable.partition.eof", "true", "isolation.level", c->isolation, "enable.auto.commit", "false",
-	                       "auto.offset.reset", "error", "fetch.wait.max.ms", "100", "reconnect.backoff.ms", "50",
-	                       "reconnect.backoff.max.ms", "1000", NULL};
-	const struct rd_kafka_metadata *md;
-	struct sigaction sa = {.sa_handler = on_signal};
-	int code, wanted;
+	rd_kafka_message_t *batch[BATCH];
 
-	if ((code = cli_open(c->cli, RD_KAFKA_CONSUMER, props)) || (code = cli_metadata(c->cli, c->topic, &md)))
-		return code;
-	c->part_count = md->topics[0].partition_cnt;
-	rd_kafka_metadata_destroy(md);
-	if (c->partition >= c->part_count)
-		return cli_fail(c->cli, CLI_NO_SUCH, "klamm topic describe shows the partitions.", "topic %s has no partition %d: they go from 0 to %d",
-		                c->topic, (int)c->partition, c->part_count - 1);
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
-	c->code = start(c);
-	wanted = c->partition >= 0 ? 1 : c->part_count;
-	while (!c->code && !interrupted && !(c->count && c->printed >= c->count) && !(c->exit_at_end && c->at_end == wanted) && !ferror(stdout)) {
-		rd_kafka_message_t *m = rd_kafka_consume_queue(c->queue, 100);
+	c->code = start_parts(c);
+	while (!finished(c)) {
+		ssize_t n = rd_kafka_consume_batch_queue(c->queue, 100, batch, BATCH);
+
+		for (ssize_t i = 0; i < n; i++) {
+			if (!c->code)
+				take(c, batch[i]);
+			rd_kafka_message_destroy(batch[i]);
+		}
+		if (n <= 0)
+			fflush(stdout);
+		rd_kafka_poll(c->cli->rk, 0);
+		progress_step(&c->bar, c->printed);
+	}
+	for (int i = 0; c->rkt && i < c->part_count; i++)
+		rd_kafka_consume_stop(c->rkt, c->parts[i].id);
+	if (c->rkt)
+		rd_kafka_topic_destroy(c->rkt);
+	if (c->queue)
+		rd_kafka_queue_destroy(c->queue);
+}
+
+/* --- in a group ---------------------------------------------------------------------------------------------------- */
+
+/* Commits what was printed. Not when standard output broke: then nobody knows what arrived. False: not done, records may come again. */
+static bool commit(struct consume *c)
+{
+	rd_kafka_topic_partition_list_t *list;
+	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+	if (c->no_commit)
+		return true;
+	if (fflush(stdout) || ferror(stdout))
+		return false;
+	list = rd_kafka_topic_partition_list_new(16);
+	for (int i = 0; i < c->part_count; i++)
+		if (c->parts[i].next >= 0)
+			rd_kafka_topic_partition_list_add(list, c->topic, c->parts[i].id)->offset = c->parts[i].next;
+	if (list->cnt)
+		err = rd_kafka_commit(c->cli->rk, list, 0);
+	for (int i = 0; !err && i < list->cnt; i++)
+		part_of(c, list->elems[i].partition)->next = -1;
+	rd_kafka_topic_partition_list_destroy(list);
+	return !err;
+}
+
+static void set_parts(struct consume *c, const rd_kafka_topic_partition_list_t *list, bool add)
+{
+	for (int i = 0; i < list->cnt; i++) {
+		int32_t id = list->elems[i].partition;
+		struct part *p = c->part_count ? part_of(c, id) : NULL;
+
+		if (add && !p) {
+			c->parts = mem_realloc(c->parts, (size_t)(c->part_count + 1) * sizeof(*c->parts));
+			c->parts[c->part_count++] = (struct part){.id = id, .end = -1, .next = -1};
+		} else if (!add && p) {
+			c->over -= p->over;
+			*p = c->parts[--c->part_count];
+		}
+	}
+}
+
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+	struct cli *cli = opaque;
+	struct consume *c = cli->ctx;
+	bool add = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+
+	if (!add && (rd_kafka_assignment_lost(rk) || !commit(c)) && !c->no_commit)
+		fprintf(stderr, "klamm: partitions went to another member before all offsets were committed; some records come again there.\n");
+	set_parts(c, list, add);
+	c->assigned |= add;
+	rd_kafka_assign(rk, add ? list : NULL);
+}
+
+static void read_group(struct consume *c)
+{
+	rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+	uint64_t committed_ms = cli_now_ms();
+	rd_kafka_resp_err_t err;
+
+	rd_kafka_poll_set_consumer(c->cli->rk);
+	rd_kafka_topic_partition_list_add(topics, c->topic, RD_KAFKA_PARTITION_UA);
+	err = rd_kafka_subscribe(c->cli->rk, topics);
+	rd_kafka_topic_partition_list_destroy(topics);
+	if (err)
+		c->code = cli_fail_kafka(c->cli, err, NULL, c->topic, "the group cannot be joined");
+	while (!finished(c)) {
+		rd_kafka_message_t *m = rd_kafka_consumer_poll(c->cli->rk, 100);
 
 		if (m) {
 			take(c, m);
@@ -277,39 +423,98 @@ static int run(struct consume *c)
 		} else {
 			fflush(stdout);
 		}
-		rd_kafka_poll(c->cli->rk, 0);
+		if (cli_now_ms() >= committed_ms + COMMIT_EVERY_MS) {
+			(void)commit(c); /* tried again */
+			committed_ms = cli_now_ms();
+		}
+		progress_step(&c->bar, c->printed);
 	}
+	if (!commit(c) && !c->code)
+		c->code = cli_fail(c->cli, CLI_REFUSED, "klamm group describe shows where the group stands.",
+		                   "the last offsets of group %s could not be committed: some records will come again", c->group);
+	rd_kafka_consumer_close(c->cli->rk); /* leaves the group in order */
+}
+
+static int open_consumer(struct consume *c)
+{
+	const char *props[] = {"enable.partition.eof", "true", "isolation.level", c->isolation, "enable.auto.commit", "false", "auto.offset.reset",
+	                       c->group ? c->beginning ? "earliest" : "latest" : "error", "fetch.wait.max.ms", "100", "reconnect.backoff.ms", "50",
+	                       "reconnect.backoff.max.ms", "1000", c->group ? "group.id" : NULL, c->group, NULL};
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	char text[512];
+
+	if (c->group)
+		rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+	for (const char **p = props; p[0]; p += 2)
+		if (rd_kafka_conf_set(conf, p[0], p[1], text, sizeof(text))) {
+			rd_kafka_conf_destroy(conf);
+			return cli_fail(c->cli, CLI_USAGE, NULL, "%s", text);
+		}
+	return cli_open_conf(c->cli, RD_KAFKA_CONSUMER, conf);
+}
+
+static int run(struct consume *c)
+{
+	const struct kp_metadata_response_topics *t;
+	struct sigaction sa = {.sa_handler = on_signal};
+	char label[300];
+	int code;
+
+	if ((code = cluster_open(c->cli)) || (code = cluster_topic(c->cli->cluster, c->topic, &t)))
+		return code;
+	if (!c->group && ((code = choose_parts(c, t)) || (code = set_ranges(c))))
+		return code;
+	if ((code = open_consumer(c)))
+		return code;
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	snprintf(label, sizeof(label), "reading %s", c->topic);
+	progress_start(&c->bar, c->cli->json || isatty(STDOUT_FILENO), label, "records", c->max);
+	if (c->group)
+		read_group(c);
+	else
+		read_parts(c);
+	progress_end(&c->bar);
 	fflush(stdout);
-	for (int i = 0; c->rkt && i < wanted; i++)
-		rd_kafka_consume_stop(c->rkt, c->partition >= 0 ? c->partition : i);
-	rd_kafka_topic_destroy(c->rkt);
-	rd_kafka_queue_destroy(c->queue);
-	free(c->ended);
 	return c->code;
 }
 
+static const struct argp_option consume_options[] = {
+	{"from-beginning", OPT_BEGINNING, NULL, 0, "start at the first record (default: only new ones); with --group: where nothing is committed", 0},
+	{"partition", OPT_PARTITION, "P,...", 0, "only these partitions", 0},
+	{"offset", OPT_OFFSET, "N|-N|beginning|end", 0, "start there; -N: N before the end", 0},
+	{"from-time", OPT_FROM_TIME, "TIME", 0, "start at the first record at or after it: 2026-01-31T23:59:59.000 (UTC, or with +02:00), ms since 1970, or -90m", 0},
+	{"until-offset", OPT_UNTIL, "N", 0, "stop before this offset, in each partition", 0},
+	{"to-time", OPT_TO_TIME, "TIME", 0, "stop before the first record at or after it; at the end of what there is now if there is none", 0},
+	{"max", OPT_COUNT, "N", 0, "stop after N records", 0},
+	{"count", OPT_COUNT, NULL, OPTION_ALIAS, NULL, 0},
+	{"exit", OPT_EXIT, NULL, 0, "stop at the end of every partition", 0},
+	{"group", OPT_GROUP, "GROUP", 0, "read as a member of this group and commit what was printed", 1},
+	{"no-commit", OPT_NO_COMMIT, NULL, 0, "with --group: commit nothing", 1},
+	{"isolation", OPT_ISOLATION, "read_committed|read_uncommitted", 0, "whether records of open and aborted transactions are shown (read_committed)", 1},
+	{"format", OPT_FORMAT, "raw|json|hex|TEMPLATE", 0,
+	 "raw: values, one a line (default); json: an object a line, as --json; hex: partition, offset, key, value; or a template: "
+	 "%t topic, %p partition, %o offset, %k key, %v or %s value, %K and %V their lengths (-1: null), %R length of the value in 4 bytes, "
+	 "%T timestamp, %D the same as ISO 8601, %h headers, %%, \\n, \\r, \\t, \\0, \\xHH",
+	 2},
+	{0},
+};
+const struct argp consume_argp = {consume_options, parse, "TOPIC", "Prints records.", cli_global_child, NULL, NULL};
+
 int consume_run(struct cli *cli, int argc, char **argv)
 {
-	static const struct argp_option options[] = {
-		{"from-beginning", OPT_BEGINNING, NULL, 0, "start at the first record (default: only new ones)", 0},
-		{"partition", OPT_PARTITION, "P", 0, "only this partition", 0},
-		{"offset", OPT_OFFSET, "N|-N|beginning|end", 0, "start there; -N: N before the end", 0},
-		{"count", OPT_COUNT, "N", 0, "stop after N records", 0},
-		{"exit", OPT_EXIT, NULL, 0, "stop at the end of every partition", 0},
-		{"format", OPT_FORMAT, "TEXT", 0,
-	         "%t topic, %p partition, %o offset, %k key, %s value, %K and %S their lengths, %T timestamp, %h headers, \\n, \\t (default: %s\\n)", 1},
-		{"isolation", OPT_ISOLATION, "LEVEL", 0, "read_committed or read_uncommitted (read_committed)", 1},
-		{0},
-	};
-	static const struct argp_child children[] = {{.argp = &cli_globals}, {0}};
-	static const struct argp argp = {options, parse, "TOPIC", "Prints records.", children, NULL, NULL};
-	struct consume c = {.cli = cli, .partition = -1, .offset = RD_KAFKA_OFFSET_END, .format = "%s\\n", .isolation = "read_committed"};
+	static struct consume c;
+	int code;
 
-	cli_parse(&argp, "klamm consume", argc, argv, &c);
-	if (!c.topic)
-		return cli_fail(cli, CLI_USAGE, "klamm consume TOPIC --from-beginning", "which topic?");
-	if (check_format(c.format))
-		return cli_fail(cli, CLI_USAGE, "klamm consume --help lists them.", "--format %s: unknown field at the end of '%.*s'", c.format,
-		                (int)(check_format(c.format) - c.format + 1), c.format);
-	return run(&c);
+	c = (struct consume){.cli = cli, .offset = RD_KAFKA_OFFSET_END, .until = -1, .from_ms = -1, .to_ms = -1, .format = FORMAT_RAW, .text = "raw",
+	                     .isolation = "read_committed"};
+	cli->ctx = &c;
+	cli_parse(&consume_argp, "klamm consume", argc, argv, &c);
+	/* a range without a start begins at the beginning */
+	if (c.beginning || (!c.offset_given && c.from_ms < 0 && (c.until >= 0 || c.to_ms >= 0)))
+		c.offset = RD_KAFKA_OFFSET_BEGINNING;
+	code = run(&c);
+	mem_free(c.parts);
+	str_fini(&c.out);
+	return code;
 }

@@ -9,34 +9,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "klamm/cli.h"
+#include "klamm/commands.h"
 
-static const struct command {
-	const char *noun, *verb, *help;
-	int (*run)(struct cli *cli, int argc, char **argv);
-} commands[] = {
-	{"topic", "create", "make a topic", topic_create},
-	{"topic", "list", "names, partitions, replicas", topic_list},
-	{"topic", "describe", "leaders, replicas, offsets, configuration", topic_describe},
-	{"topic", "delete", "remove a topic with its data", topic_delete},
-	{"produce", NULL, "send lines of standard input", produce_run},
-	{"consume", NULL, "print records", consume_run},
-	{"status", NULL, "is the cluster well? (exit 5 if not)", status_run},
+const struct argp_child cli_global_child[] = {{.argp = &cli_globals}, {0}};
+
+const struct command commands[] = {
+	{"topic", "list", "names, partitions, replicas", topic_list, &topic_list_argp},
+	{"topic", "describe", "leaders, replicas, offsets, sizes, configuration", topic_describe, &topic_describe_argp},
+	{"topic", "create", "make a topic", topic_create, &topic_create_argp},
+	{"topic", "alter", "add partitions, change the configuration", topic_alter, &topic_alter_argp},
+	{"topic", "delete", "remove a topic with its data", topic_delete, &topic_delete_argp},
+	{"produce", NULL, "send lines of standard input", produce_run, &produce_argp},
+	{"consume", NULL, "print records", consume_run, &consume_argp},
+	{"group", "list", "consumer groups and their states", group_list, &group_list_argp},
+	{"group", "describe", "members, offsets, lag in records and in time", group_describe, &group_describe_argp},
+	{"group", "reset-offsets", "say where a group goes on (shows first, --execute does)", group_reset, &group_reset_argp},
+	{"group", "delete", "remove a group with its offsets", group_delete, &group_delete_argp},
+	{"config", "get", "configurations and where they come from", config_get, &config_get_argp},
+	{"config", "set", "change configurations of a topic, a broker, all brokers", config_set, &config_set_argp},
+	{"config", "unset", "take settings back", config_unset, &config_unset_argp},
+	{"status", NULL, "is the cluster well? (exit 5 if not)", status_run, &status_argp},
 };
+const size_t command_count = sizeof(commands) / sizeof(commands[0]);
 
 /* Words that belong to later versions: said as such instead of "unknown". */
-static const char *const later[] = {"group", "config", "log", "migrate", "partition", "acl", "user", "quota", "broker"};
+static const char *const later[] = {"log", "migrate", "partition", "acl", "user", "quota", "broker"};
 
 static const char doc[] =
 	"Work with a Klamm (or Kafka) cluster from the command line.\v"
 	"Commands:\n"
-	"  topic create T --partitions N --replication-factor R [--config K=V]...\n"
-	"  topic list | topic describe [T] | topic delete T\n"
+	"  topic list | topic describe [T] | topic create T | topic alter T | topic delete T\n"
 	"  produce T          send lines of standard input\n"
 	"  consume T          print records\n"
+	"  group list | group describe G | group reset-offsets G | group delete G\n"
+	"  config get | config set | config unset   of topic T, broker ID, broker default\n"
 	"  status             brokers, controller, partitions that need help\n\n"
-	"klamm NOUN VERB --help shows the options of a command. Exit status: 0 done, 1 the cluster refused, 2 usage, "
-	"3 unreachable, 4 no such thing, 5 (status) something is offline or under-replicated.";
+	"klamm NOUN --help shows what can be done with a noun, klamm NOUN VERB --help the options of a command. Exit status: 0 done, "
+	"1 the cluster refused, 2 usage, 3 unreachable, 4 no such thing, 5 (status) something is offline or under-replicated.";
 
 struct top {
 	struct cli cli;
@@ -59,48 +68,79 @@ static error_t parse_top(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
+/* klamm NOUN --help */
+static bool noun_help(const char *noun)
+{
+	bool known = false;
+
+	for (size_t i = 0; i < command_count; i++)
+		if (!strcmp(commands[i].noun, noun) && commands[i].verb) {
+			if (!known)
+				printf("Usage: klamm %s VERB [OPTION...]\n\n", noun);
+			printf("  %-14s %s\n", commands[i].verb, commands[i].help);
+			known = true;
+		}
+	if (known)
+		printf("\nklamm %s VERB --help shows the options of each.\n", noun);
+	return known;
+}
+
 static int no_command(struct cli *cli, const char *noun, const char *verb)
 {
+	char verbs[200] = "";
+	size_t n = 0;
 	bool known = false;
 
 	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
 		if (!strcmp(noun, later[i]))
 			return cli_fail(cli, CLI_USAGE, "klamm --help shows the commands that there are.", "'klamm %s' is not part of this version", noun);
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		known |= !strcmp(commands[i].noun, noun);
-	if (known && verb && !strcmp(verb, "alter"))
-		return cli_fail(cli, CLI_USAGE, "klamm --help shows the commands that there are.", "'klamm %s alter' is not part of this version", noun);
+	for (size_t i = 0; i < command_count; i++)
+		if (!strcmp(commands[i].noun, noun)) {
+			known = true;
+			n += (size_t)snprintf(verbs + n, sizeof(verbs) - n, "%s%s", n ? ", " : "It can ", commands[i].verb ? commands[i].verb : "");
+		}
+	snprintf(verbs + n, sizeof(verbs) - n, ": klamm %s --help.", noun);
 	if (known)
-		return cli_fail(cli, CLI_USAGE, "klamm topic create, list, describe or delete.", verb ? "klamm %s: no '%s'" : "klamm %s: what?%.0s", noun,
-		                verb ? verb : "");
+		return cli_fail(cli, CLI_USAGE, verbs, verb ? "klamm %s has no '%s'" : "klamm %s: what?%.0s", noun, verb ? verb : "");
 	return cli_fail(cli, CLI_USAGE, "klamm --help shows the commands that there are.", "no command '%s'", noun);
+}
+
+static const struct command *find(const char *noun, const char *verb)
+{
+	for (size_t i = 0; i < command_count; i++)
+		if (!strcmp(commands[i].noun, noun) && (!commands[i].verb || (verb && !strcmp(commands[i].verb, verb))))
+			return &commands[i];
+	return NULL;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct argp_child children[] = {{.argp = &cli_globals}, {0}};
-	static const struct argp argp = {.parser = parse_top, .args_doc = "NOUN [VERB] ...", .doc = doc, .children = children};
-	struct top top = {.cli = {.bootstrap = getenv("KLAMM_BOOTSTRAP"), .timeout_ms = 3000}};
+	static const struct argp argp = {.parser = parse_top, .args_doc = "NOUN [VERB] ...", .doc = doc, .children = cli_global_child};
+	static struct top top = {.cli = {.timeout_ms = 3000}};
 	struct cli *cli = &top.cli;
+	const struct command *command;
 	const char *noun, *verb;
-	int status = -1;
+	int status, used;
 
 	setlocale(LC_CTYPE, "");
+	if (argc > 1 && !strcmp(argv[1], "__complete"))
+		return complete_run(argc - 2, argv + 2);
+	cli->bootstrap = getenv("KLAMM_BOOTSTRAP");
 	if (!cli->bootstrap || !*cli->bootstrap)
 		cli->bootstrap = "localhost:9092";
 	argp_err_exit_status = CLI_USAGE;
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &top);
 	noun = argv[top.first];
 	verb = top.first + 1 < argc ? argv[top.first + 1] : NULL;
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]) && status < 0; i++) {
-		const struct command *c = &commands[i];
-		int used = top.first + (c->verb ? 2 : 1);
-
-		if (!strcmp(c->noun, noun) && (!c->verb || (verb && !strcmp(c->verb, verb))))
-			status = c->run(cli, argc - used, argv + used);
-	}
-	if (status < 0)
+	command = find(noun, verb);
+	if (command) {
+		used = top.first + (command->verb ? 2 : 1);
+		status = command->run(cli, argc - used, argv + used);
+	} else if (verb && (!strcmp(verb, "--help") || !strcmp(verb, "-?")) && noun_help(noun)) {
+		status = CLI_DONE;
+	} else {
 		status = no_command(cli, noun, verb);
+	}
 	cli_close(cli);
 	if (fflush(stdout) && status == CLI_DONE)
 		status = CLI_REFUSED;

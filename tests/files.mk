@@ -62,6 +62,12 @@ check-seam: all
 	$(PYTHON) '$(top_srcdir)/tests/tools/check-seam' '$(abs_top_builddir)'
 .PHONY: check-seam
 
+# klamm: what needs no cluster
+check_PROGRAMS += tests/unit/test_klamm
+tests_unit_test_klamm_SOURCES = tests/unit/test_klamm.c $(KLAMM_PURE_SOURCES) $(UNIT_SOURCES)
+tests_unit_test_klamm_LDADD = libkbase.a $(JANSSON_LIBS) $(ISAL_LIBS) $(CUNIT_LIBS)
+TESTS += tests/unit/test_klamm
+
 # bench
 check_PROGRAMS += tests/unit/test_bench
 tests_unit_test_bench_SOURCES = tests/unit/test_bench.c bench/cluster.c bench/hist.c bench/kwire.c bench/net.c $(UNIT_SOURCES)

@@ -1,25 +1,17 @@
-# bash completion for klamm: source it, or install it as /usr/share/bash-completion/completions/klamm
+# bash completion for klamm: nouns, verbs, options, and the names of topics, groups, brokers and configurations of the cluster that
+# --bootstrap-server or KLAMM_BOOTSTRAP names. Installed as share/bash-completion/completions/klamm, or: source this file.
 _klamm() {
-	local cur=${COMP_WORDS[COMP_CWORD]} words=() w noun= verb=
-	for w in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-		[[ $w == -* ]] || words+=("$w")
-	done
-	noun=${words[0]-} verb=${words[1]-}
-	local global="--bootstrap-server --json --connect-timeout-ms --help"
-	if [[ -z $noun ]]; then
-		COMPREPLY=($(compgen -W "topic produce consume status $global" -- "$cur"))
-	elif [[ $noun == topic && -z $verb ]]; then
-		COMPREPLY=($(compgen -W "create list describe delete" -- "$cur"))
-	elif [[ $cur == -* ]]; then
-		case $noun/$verb in
-		topic/create) global+=" --partitions --replication-factor --config --if-not-exists" ;;
-		topic/delete) global+=" --if-exists" ;;
-		produce/*) global+=" --key-separator --header --partition --null-empty --acks --compression --no-idempotence --timeout-ms" ;;
-		consume/*) global+=" --from-beginning --partition --offset --count --exit --format --isolation" ;;
-		esac
-		COMPREPLY=($(compgen -W "$global" -- "$cur"))
-	elif [[ $noun == produce || $noun == consume || $verb == describe || $verb == delete ]]; then
-		COMPREPLY=($(compgen -W "$(klamm topic list --connect-timeout-ms 500 2>/dev/null | awk 'NR > 1 { print $1 }')" -- "$cur"))
+	local cur=${COMP_WORDS[COMP_CWORD]} word
+	COMPREPLY=()
+	[[ $cur == = ]] && cur=
+	# klamm knows its own words; names are only compared and quoted here, never evaluated
+	while IFS=$'\t' read -r word _; do
+		if [[ $word == "$cur"* ]]; then
+			COMPREPLY+=("$(printf %q "$word")")
+		fi
+	done < <("${COMP_WORDS[0]}" __complete "$COMP_CWORD" "${COMP_WORDS[@]:0:COMP_CWORD}" "$cur" 2>/dev/null)
+	if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]]; then
+		compopt -o nospace 2>/dev/null
 	fi
 }
 complete -F _klamm klamm
