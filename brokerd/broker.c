@@ -372,6 +372,33 @@ static void on_rows(void *ctx, const struct shard_checkpoint_row *rows, uint32_t
 	ctl_greet(b->ctl, false);
 }
 
+static void checkpoint_returned(struct msg *msg)
+{
+	struct ask_checkpoint *k = CONTAINER_OF(msg, struct ask_checkpoint, msg);
+	k->done(k);
+}
+
+struct checkpoint_ask { /* in ask_checkpoint.priv */
+	struct checkpoint_wait wait;
+	struct ask_checkpoint *k;
+};
+_Static_assert(sizeof(struct checkpoint_ask) <= sizeof(((struct ask_checkpoint *)0)->priv), "ask_checkpoint.priv is too small");
+
+static void checkpoint_written(struct checkpoint_wait *w)
+{
+	struct ask_checkpoint *k = CONTAINER_OF(w, struct checkpoint_ask, wait)->k;
+	k->msg.deliver = checkpoint_returned;
+	loop_post(k->msg.from, &k->msg);
+}
+
+static void on_checkpoint_asked(void *ctx, struct ask_checkpoint *k)
+{
+	struct broker *b = ctx;
+	struct checkpoint_ask *a = (struct checkpoint_ask *)(void *)k->priv;
+	*a = (struct checkpoint_ask){.wait = {.done = checkpoint_written}, .k = k};
+	checkpoints_ask(b->checkpoints, &a->wait);
+}
+
 static void on_link_opened(void *ctx)
 {
 	struct broker *b = ctx;
@@ -606,7 +633,8 @@ static void dirs_done(struct job *j)
 	}
 	b->dirs = b->opened;
 	b->host = (struct shard_host){.ctx = b->ctl, .propose = ctl_propose, .dir_failed = on_dir_failed, .replica_deleted = ctl_replica_deleted};
-	b->services = (struct ask_services){.control = b->control, .ctx = b->ctl, .forward = ctl_forward, .producer_ids = ctl_producer_ids, .zk_ctx = b->reg, .zk_offsets = consumers_serve};
+	b->services = (struct ask_services){.control = b->control, .ctx = b->ctl, .forward = ctl_forward, .producer_ids = ctl_producer_ids, .zk_ctx = b->reg, .zk_offsets = consumers_serve,
+					     .broker = b, .checkpoint = on_checkpoint_asked};
 	make_loops(b);
 	load_all(b);
 }

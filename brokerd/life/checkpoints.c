@@ -1,7 +1,8 @@
 /* checkpoints.c: recovery-point-, log-start- and replication-offset-checkpoint of each directory. See life.h.
  *
- * The shards report; a job writes (temporary file, sync, rename). High watermarks go every replica.high.watermark.checkpoint.interval.ms, the other two every
- * log.flush.offset.checkpoint.interval.ms. A file whose content did not change is not written again, so an idle broker leaves the disk alone.
+ * The shards report; a job writes (temporary file, sync, rename). High watermarks and log starts go every
+ * replica.high.watermark.checkpoint.interval.ms, recovery points every log.flush.offset.checkpoint.interval.ms; log starts also when DeleteRecords
+ * asks, which is answered then. A file whose content did not change is not written again, so an idle broker leaves the disk alone.
  */
 #include <xxhash.h>
 
@@ -31,6 +32,7 @@ struct checkpoints {
 	uint32_t row_count;
 	size_t row_cap;
 	uint64_t *written; /* hash of what each file holds: [dir][kind]; 0 = unknown */
+	struct list waiting_asks, served_asks; /* struct checkpoint_wait: for the next collection, of this one */
 	struct job job;
 	void (*done)(void *ctx);
 	void *done_ctx;
@@ -92,10 +94,9 @@ static void write_run(struct job *j)
 		if (atomic_load(&c->dirs->dirs[d]->offline))
 			continue;
 		write_file(c, d, HIGH_WATERMARK);
-		if (c->with_slow) {
+		write_file(c, d, LOG_START); /* short, and seldom another one */
+		if (c->with_slow)
 			write_file(c, d, RECOVERY_POINT);
-			write_file(c, d, LOG_START);
-		}
 		if (c->final && !atomic_load(&c->dirs->dirs[d]->offline)) {
 			int err = log_dir_mark_clean_now(c->dirs->dirs[d]);
 			if (err)
@@ -109,6 +110,10 @@ static void write_done(struct job *j)
 	struct checkpoints *c = CONTAINER_OF(j, struct checkpoints, job);
 	c->writing = false;
 	rows_drop(c);
+	for (struct list *it; (it = list_pop_front(&c->served_asks));) {
+		struct checkpoint_wait *w = LIST_ENTRY(it, struct checkpoint_wait, link);
+		w->done(w);
+	}
 	if (c->final) {
 		c->done(c->done_ctx);
 		return;
@@ -146,6 +151,8 @@ static void collect(struct checkpoints *c)
 {
 	c->collecting = true;
 	c->refresh_asked = false;
+	for (struct list *it; (it = list_pop_front(&c->waiting_asks));)
+		list_push_back(&c->served_asks, it);
 	c->with_slow = c->final || loop_now_us(c->loop) >= c->slow_due_us;
 	if (c->with_slow)
 		c->slow_due_us = loop_now_us(c->loop) + c->cfg->recovery_checkpoint_ms * 1000;
@@ -181,6 +188,8 @@ struct checkpoints *checkpoints_new(struct env *env, struct loop *l, const struc
 	c->ctx = ctx;
 	c->orders = mem_zalloc(sizeof(*c->orders) * count);
 	c->written = mem_zalloc(sizeof(uint64_t) * KINDS * dirs->count);
+	list_init(&c->waiting_asks);
+	list_init(&c->served_asks);
 	timer_init(&c->tick, l, on_tick, c);
 	return c;
 }
@@ -196,6 +205,13 @@ void checkpoints_refresh(struct checkpoints *c)
 	c->refresh_asked = true;
 	if (!c->collecting && !c->writing && !c->final_asked)
 		collect(c);
+}
+
+void checkpoints_ask(struct checkpoints *c, struct checkpoint_wait *w)
+{
+	list_init(&w->link);
+	list_push_back(&c->waiting_asks, &w->link);
+	checkpoints_refresh(c);
 }
 
 void checkpoints_final(struct checkpoints *c, void (*done)(void *ctx), void *ctx)

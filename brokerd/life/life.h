@@ -47,5 +47,11 @@ void checkpoints_start(struct checkpoints *c);
 /* Reports now, out of turn: rows_seen runs soon. */
 void checkpoints_refresh(struct checkpoints *c);
 /* Clean stop: stops the shards, writes what they report, marks the directories clean. */
+struct checkpoint_wait {
+	struct list link;
+	void (*done)(struct checkpoint_wait *w);
+};
+/* w->done runs when the log starts as they are now are in the files. w is the caller's until then. */
+void checkpoints_ask(struct checkpoints *c, struct checkpoint_wait *w);
 void checkpoints_final(struct checkpoints *c, void (*done)(void *ctx), void *ctx);
 void checkpoints_free(struct checkpoints *c);

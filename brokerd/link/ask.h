@@ -45,8 +45,17 @@ struct ask_zk_offsets {
 	uint32_t count;
 	uint32_t waiting;          /* the control loop's */
 };
+/* The log starts that were moved before this was posted are in the checkpoint files when it comes back. */
+struct ask_checkpoint {
+	struct msg msg;
+	void (*done)(struct ask_checkpoint *k); /* on the sender's loop */
+	void *ctx;
+	void *priv[4];             /* the control loop's */
+};
 struct ask_services {
 	struct loop *control;
+	void *broker; /* of the next one */
+	void (*checkpoint)(void *broker, struct ask_checkpoint *k);
 	void *ctx; /* of the two functions below: they run on the control loop, with msg->... */
 	void (*forward)(void *ctx, struct ask_forward *f);
 	void (*producer_ids)(void *ctx, struct ask_producer_ids *p);

@@ -53,6 +53,7 @@ struct partition *partition_new(struct shard *s, struct slice topic, const struc
 	list_init(&p->all_link);
 	list_init(&p->waits);
 	list_init(&p->parked);
+	list_init(&p->deletes);
 	list_init(&p->watches);
 	list_init(&p->proposing_link);
 	list_init(&p->follow.link);
@@ -195,10 +196,16 @@ static void log_dir_lost(void *ctx, int err)
 
 /* ---- failing ---- */
 
+static void fail_waiting(struct partition *p, int16_t error)
+{
+	produce_fail(p, error);
+	delete_fail(p, error);
+}
+
 static void leave_roles(struct partition *p)
 {
 	fetcher_remove(p);
-	produce_fail(p, p->state == PARTITION_FAILED ? KERR_KAFKA_STORAGE_ERROR : KERR_NOT_LEADER_OR_FOLLOWER);
+	fail_waiting(p, p->state == PARTITION_FAILED ? KERR_KAFKA_STORAGE_ERROR : KERR_NOT_LEADER_OR_FOLLOWER);
 	list_remove(&p->proposing_link);
 }
 
@@ -288,7 +295,7 @@ static void open_done(struct job *j)
 		LOG_AT(p->shard->env->log, LOG_ERROR, SUB, "log.open", "topic=%s partition=%d dir=%s err=%d", p->topic, p->partition, LOGQ(p->dir->path),
 		       o->err);
 		move_to(p, PARTITION_FAILED, "open");
-		produce_fail(p, KERR_KAFKA_STORAGE_ERROR);
+		fail_waiting(p, KERR_KAFKA_STORAGE_ERROR);
 		if (atomic_load(&p->dir->offline))
 			shard_host_dir_failed(p->shard, p->dir);
 	}
@@ -357,6 +364,7 @@ void partition_refresh_eligible(struct partition *p)
 	partition_count_idle_followers(p);
 	replica_on_tick(&p->core, false, shard_now_ms(p->shard), &out);
 	partition_do(p, &out);
+	delete_on_start(p); /* the dead are not waited for */
 }
 
 static void drop_want(struct partition *p)
@@ -456,7 +464,7 @@ void partition_do(struct partition *p, const struct replica_out *out)
 	if (!acts)
 		return;
 	if (acts & REPLICA_DO_LOST)
-		produce_fail(p, KERR_NOT_LEADER_OR_FOLLOWER);
+		fail_waiting(p, KERR_NOT_LEADER_OR_FOLLOWER);
 	if (acts & REPLICA_DO_DEPOSE)
 		fetcher_depose(s, out->depose, p);
 	if (acts & REPLICA_DO_STOP) {
@@ -475,6 +483,8 @@ void partition_do(struct partition *p, const struct replica_out *out)
 		partition_set_hw(p, p->core.high_watermark);
 		produce_on_hw(p);
 	}
+	if (acts & REPLICA_DO_START)
+		delete_on_start(p);
 	if (acts & (REPLICA_DO_STOP | REPLICA_DO_LEAD | REPLICA_DO_FOLLOW)) {
 		partition_tell(p, NEWS_STATE);
 		produce_unpark(p);
@@ -597,7 +607,7 @@ void partition_unassign(struct partition *p)
 	drop_want(p);
 	replica_on_unassigned(&p->core, &out);
 	partition_do(p, &out);
-	produce_fail(p, KERR_UNKNOWN_TOPIC_OR_PARTITION);
+	fail_waiting(p, KERR_UNKNOWN_TOPIC_OR_PARTITION);
 }
 
 void partition_retire(struct partition *p)

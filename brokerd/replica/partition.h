@@ -109,6 +109,7 @@ struct partition {
 	/* waiting */
 	struct list waits;           /* struct produce_wait, by offset: appended, not yet committed */
 	struct list parked;          /* struct produce_wait, in order of arrival */
+	struct list deletes;         /* struct delete_part: low watermarks that are waited for */
 	struct list watches;
 	struct list proposing_link;  /* in shard.proposing while a proposal is open or a suspension lasts */
 	struct follow follow;

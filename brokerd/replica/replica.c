@@ -268,6 +268,8 @@ bool replica_on_fetch(struct replica *r, int32_t id, int64_t offset, int64_t sta
 	if (r->role != REPLICA_LEADER)
 		return true;
 	int64_t before = p->end;
+	if (start != p->start)
+		out->acts |= REPLICA_DO_START;
 	/* section 7: caught up now, or as of the previous fetch when it has what we had then */
 	if (offset >= r->end) {
 		if (now_ms > p->caught_up_ms)
@@ -285,6 +287,17 @@ bool replica_on_fetch(struct replica *r, int32_t id, int64_t offset, int64_t sta
 	if (before != offset)
 		advance_hw(r, now_ms, out);
 	return true;
+}
+
+int64_t replica_low_watermark(const struct replica *r, int64_t own_start)
+{
+	int64_t low = own_start;
+	for (uint32_t i = 0; i < r->peer_count; i++) {
+		const struct replica_peer *p = &r->peers[i];
+		if (p->id != r->self && p->assigned && p->eligible && p->start < low)
+			low = p->start;
+	}
+	return low;
 }
 
 void replica_on_higher_epoch(struct replica *r, int32_t from, int32_t epoch, int64_t now_ms)

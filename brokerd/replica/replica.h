@@ -68,6 +68,7 @@ enum replica_do {
 	REPLICA_DO_PROPOSE = 64, /* say pending_isr with recovery state 0 and the two epochs to the controller */
 	REPLICA_DO_RESUME = 128, /* a suspension ended */
 	REPLICA_DO_ISR = 256,    /* the committed ISR or min_isr changed */
+	REPLICA_DO_START = 2048, /* a follower's log start moved: the low watermark may have */
 	REPLICA_DID_SHRINK = 512, REPLICA_DID_EXPAND = 1024, /* what the new proposal is, for statistics */
 };
 struct replica_out {
@@ -101,6 +102,8 @@ void replica_on_rejected(struct replica *r, int32_t leader_epoch, int32_t partit
 void replica_on_tick(struct replica *r, bool look_for_lag, int64_t now_ms, struct replica_out *out);
 
 const struct replica_peer *replica_peer_find(const struct replica *r, int32_t id);
+/* The lowest log start among ourselves and the replicas whose brokers are alive; -1 while one of these is unknown. */
+int64_t replica_low_watermark(const struct replica *r, int64_t own_start);
 static inline bool replica_suspended(const struct replica *r) { return r->seen_epoch > r->leader_epoch; }
 /* acks=all may be taken (section 9). */
 static inline bool replica_enough(const struct replica *r) { return (int64_t)r->isr_count >= r->min_isr; }

@@ -334,6 +334,7 @@ struct shard *shard_new(const struct shard_init *init)
 	s->budget = recv_budget_new(init->config->receive_budget_bytes / (init->shard_count ? init->shard_count : 1));
 	produce_init(s);
 	offsets_init(s);
+	delete_init(s);
 	return s;
 }
 
@@ -384,6 +385,7 @@ void shard_free(struct shard *s)
 	s->stopping = true;
 	produce_fini(s);
 	offsets_fini(s);
+	delete_fini(s);
 	fetchers_free(s);
 	struct list *lists[] = {&s->all, &s->old};
 	for (unsigned i = 0; i < ARRAY_LEN(lists); i++)

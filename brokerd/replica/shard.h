@@ -190,6 +190,36 @@ struct produce_msg {
 };
 void shard_post_produce(struct produce_msg *m);
 
+/* ---- DeleteRecords ---- */
+struct delete_part {
+	/* in */
+	const struct image_topic *topic; /* of the message's image */
+	int32_t partition;
+	int64_t offset;        /* the first one to stay; -1: the high watermark */
+	/* out */
+	int16_t error;
+	int64_t low_watermark; /* lowest log start among live replicas; -1 with an error */
+	/* shard's */
+	int64_t need;
+	struct delete_msg *m;
+	struct list link;
+};
+struct delete_msg {
+	struct msg msg;
+	struct shard *shard;
+	struct image *image;             /* one reference, dropped by the sender after done */
+	int32_t timeout_ms;
+	struct delete_part *parts;
+	uint32_t count;
+	void (*done)(struct delete_msg *m); /* when all live replicas have moved their starts, or the timeout is over */
+	void *ctx;
+	/* shard's */
+	uint32_t left;
+	int64_t deadline_us;
+	struct list open_link;
+};
+void shard_post_delete(struct delete_msg *m);
+
 /* ---- small questions: ListOffsets, OffsetForLeaderEpoch ---- */
 struct offset_question {
 	/* in */

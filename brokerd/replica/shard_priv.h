@@ -33,6 +33,9 @@ struct shard {
 	struct list questions;
 	struct timer questions_timer;
 	struct deferred questions_look;
+	/* DeleteRecords (delete.c) */
+	struct list deletes; /* struct delete_msg that are open */
+	struct timer delete_timer;
 	bool acks01_suspended;
 	int64_t acks01_suspended_ms;
 
@@ -81,6 +84,12 @@ void offsets_init(struct shard *s);
 void offsets_fini(struct shard *s);
 
 #define PARK_MS 100 /* how long a request waits for a partition that is about to serve (B4, B7) */
+
+/* delete.c */
+void delete_init(struct shard *s);
+void delete_fini(struct shard *s);
+void delete_on_start(struct partition *p); /* a log start, ours or a follower's, or who is alive changed */
+void delete_fail(struct partition *p, int16_t error);
 
 /* produce.c */
 void produce_init(struct shard *s);

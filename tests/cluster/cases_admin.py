@@ -7,7 +7,8 @@ from cluster import check
 
 NONE, UNKNOWN_TOPIC, TIMED_OUT, INVALID_PARTITIONS, INVALID_ASSIGNMENT, INVALID_REQUEST = 0, 3, 7, 37, 39, 42
 PREFERRED_NOT_AVAILABLE, ELIGIBLE_NOT_AVAILABLE, NOT_NEEDED = 80, 83, 84
-CREATE_PARTITIONS, ELECT_LEADERS = 37, 43
+NOT_LEADER, OUT_OF_RANGE, INVALID_TOPIC = 6, 1, 17
+DELETE_RECORDS, CREATE_PARTITIONS, ELECT_LEADERS = 21, 37, 43
 
 
 def array(items, one):
@@ -171,4 +172,69 @@ def elections(c):
     check(c.state("one", 0)["leader"] == second, "it leads")
 
 
-CASES = {f.__name__: f for f in (partitions, partitions_by_hand, elections)}
+def delete_records(c, broker, topic, offsets, timeout=10000):
+    """offsets: {partition: offset}; gives {partition: (low watermark, code)}"""
+    body = array([topic], lambda t: wire.string(t) + array(offsets.items(), lambda p: struct.pack(">iq", *p))) + int32(timeout)
+    w = wire.Conn(c.port(broker))
+    r = wire.Reader(w.call(DELETE_RECORDS, 1, body))
+    w.close()
+    r.take("i")
+    rows = r.array(lambda r: (r.string(), r.array(lambda r: r.take("iqh"))))
+    r.end()
+    check([t for t, _ in rows] == [topic], "the topic is named: %s", rows)
+    return {p: (low, code) for p, low, code in rows[0][1]}
+
+
+def earliest(c, topic, partition, broker=None):
+    w = wire.Conn(c.port(broker or c.state(topic, partition)["leader"]))
+    code, offset = wire.offset_of(w.call(wire.LIST_OFFSETS, 1, wire.list_offsets(topic, partition, -2)))
+    w.close()
+    return offset if code == 0 else None
+
+
+def delete_of_records(c):
+    """DeleteRecords: on all replicas when it is answered, and not undone by kill -9 of everything right after."""
+    c.start()
+    c.create_topic("d", 2, 3)
+    for p in (0, 1):
+        c.kcat("-P", "-t", "d", "-p", p, "-X", "acks=all", data=b"".join(b"%d\n" % i for i in range(1000)))
+    leader = {p: c.state("d", p)["leader"] for p in (0, 1)}
+    other = next(b for b in (1, 2, 3) if b != leader[0])
+    check(delete_records(c, other, "d", {0: 5}) == {0: (-1, NOT_LEADER)}, "only the leader deletes")
+    check(delete_records(c, leader[0], "d", {7: 5}) == {7: (-1, UNKNOWN_TOPIC)}, "no such partition")
+    check(delete_records(c, leader[0], "nope", {0: 5}) == {0: (-1, UNKNOWN_TOPIC)}, "no such topic")
+    check(delete_records(c, leader[0], "d", {0: 1001}) == {0: (-1, OUT_OF_RANGE)}, "beyond the high watermark")
+    check(delete_records(c, leader[0], "d", {0: -7}) == {0: (-1, OUT_OF_RANGE)}, "no such offset")
+    check(delete_records(c, leader[0], "d", {0: 100}) == {0: (100, NONE)}, "100 records go")
+    check(delete_records(c, leader[0], "d", {0: 50}) == {0: (100, NONE)}, "nothing more to do")
+    check(earliest(c, "d", 0) == 100, "it begins at 100")
+    check(delete_records(c, leader[1], "d", {1: -1}) == {1: (1000, NONE)}, "all of it")
+    lines = c.read_all("d", "%p %o\n")
+    check(lines == ["0 %d" % i for i in range(100, 1000)], "what is left: %d lines from %s", len(lines), lines[:1])
+    check(delete_records(c, leader[0], "d", {0: 200}, timeout=0)[0][1] in (NONE, TIMED_OUT), "no time to wait")
+    c.until(lambda: delete_records(c, leader[0], "d", {0: 200}) == {0: (200, NONE)}, "it goes on", 10)
+    check(delete_records(c, leader[0], "d", {0: 300}) == {0: (300, NONE)}, "300 records are gone")
+    for b in c.brokers():
+        b.kill()
+    for b in c.brokers():
+        b.start()
+    c.until(lambda: c.serves("d", 0) and c.serves("d", 1), "back after kill -9 of all brokers", 30)
+    if c.state("d", 0)["leader"] == leader[0]:
+        check(earliest(c, "d", 0) == 300, "it begins at 300 still, not at %s", earliest(c, "d", 0))
+    c.kcat("-P", "-t", "d", "-p", 1, "-X", "acks=all", data=b"new\n")
+    check(c.read_all("d", "%p %o\n")[-1] == "1 1000", "offsets go on")
+    # a replica that was away takes the start over when it is back
+    c.isr_is("d", 2, 3)
+    leader = c.state("d", 0)["leader"]
+    away = next(b for b in (1, 2, 3) if b != leader)
+    c.broker(away).kill()
+    c.until(lambda: away not in c.state("d", 0)["isr"], "out of the ISR", 30)
+    check(delete_records(c, leader, "d", {0: 400}) == {0: (400, NONE)}, "the dead are not waited for")
+    c.broker(away).start()
+    c.isr_is("d", 2, 3)
+    c.broker(leader).kill()
+    c.until(lambda: c.state("d", 0)["leader"] not in (-1, leader), "another one leads", 20)
+    c.until(lambda: earliest(c, "d", 0) == 400, "whoever leads begins at 400", 20)
+
+
+CASES = {f.__name__: f for f in (partitions, partitions_by_hand, elections, delete_of_records)}

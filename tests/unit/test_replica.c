@@ -447,9 +447,35 @@ static void test_recovery_state(void)
 	replica_fini(&w.r);
 }
 
+/* Lowest start among the living replicas; nobody who was not heard of in this epoch is taken for moved. */
+static void test_low_watermark(void)
+{
+	struct world w;
+	begin(&w);
+	state(&w, 1, 1, 1, "123", "123", 1);
+	end(&w, 100);
+	CU_ASSERT_EQUAL(replica_low_watermark(&w.r, 50), -1);
+	CU_ASSERT(replica_on_fetch(&w.r, 2, 100, 0, w.now, 0, &w.out));
+	CU_ASSERT(w.out.acts & REPLICA_DO_START);
+	CU_ASSERT(replica_on_fetch(&w.r, 3, 100, 50, w.now, 0, &w.out));
+	CU_ASSERT_EQUAL(replica_low_watermark(&w.r, 50), 0);
+	CU_ASSERT(replica_on_fetch(&w.r, 2, 100, 0, w.now, 0, &w.out));
+	CU_ASSERT(!(w.out.acts & REPLICA_DO_START));
+	CU_ASSERT(replica_on_fetch(&w.r, 2, 100, 40, w.now, 0, &w.out));
+	CU_ASSERT(w.out.acts & REPLICA_DO_START);
+	CU_ASSERT_EQUAL(replica_low_watermark(&w.r, 50), 40);
+	replica_set_eligible(&w.r, 2, false); /* dead: not waited for */
+	CU_ASSERT_EQUAL(replica_low_watermark(&w.r, 50), 50);
+	CU_ASSERT_EQUAL(replica_low_watermark(&w.r, 45), 45);
+	replica_set_eligible(&w.r, 2, true);
+	state(&w, 1, 2, 2, "123", "123", 1); /* a new epoch: heard anew */
+	CU_ASSERT_EQUAL(replica_low_watermark(&w.r, 50), -1);
+	replica_fini(&w.r);
+}
+
 UNIT_MAIN("replica", {"roles", test_roles}, {"stale_states", test_stale_states}, {"hw_min_of_isr", test_hw_min_of_isr}, {"hw_isr_of_one", test_hw_isr_of_one},
 	  {"hw_ignores_outsiders", test_hw_ignores_outsiders}, {"hw_waits_for_joining", test_hw_waits_for_joining},
 	  {"pending_removal_counts", test_pending_removal_counts}, {"rejections", test_rejections}, {"proposal_repeats", test_proposal_repeats},
 	  {"min_isr", test_min_isr}, {"expand_conditions", test_expand_conditions}, {"expand_needs_epoch_start", test_expand_needs_epoch_start},
 	  {"caught_up", test_caught_up}, {"shrink_only_on_lag", test_shrink_only_on_lag}, {"new_epoch_forgets", test_new_epoch_forgets},
-	  {"epochs", test_epochs}, {"suspension", test_suspension}, {"contact", test_contact}, {"recovery_state", test_recovery_state})
+	  {"epochs", test_epochs}, {"suspension", test_suspension}, {"contact", test_contact}, {"recovery_state", test_recovery_state}, {"low_watermark", test_low_watermark})

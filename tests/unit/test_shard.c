@@ -471,6 +471,104 @@ static void test_suspended_acks(void)
 	mini_end(&mw);
 }
 
+struct deletion {
+	struct delete_msg m;
+	struct delete_part part;
+	struct mini *b;
+	bool done;
+};
+
+static void deletion_done(struct delete_msg *m)
+{
+	image_unref(m->image);
+	CONTAINER_OF(m, struct deletion, m)->done = true;
+}
+
+static void deletion_run(void *ctx)
+{
+	struct deletion *d = ctx;
+	d->m.image = image_ref(d->b->image);
+	d->part.topic = image_find_topic(d->b->image, slice_str("t"));
+	d->m.shard = d->b->shards[mini_owner(d->b->mw, d->b)];
+	shard_post_delete(&d->m);
+}
+
+static void delete_records(struct mini_world *mw, int id, struct deletion *d, int64_t offset, int32_t timeout_ms)
+{
+	*d = (struct deletion){.b = &mw->b[id]};
+	d->part.offset = offset;
+	d->m = (struct delete_msg){.timeout_ms = timeout_ms, .parts = &d->part, .count = 1, .done = deletion_done};
+	sim_process_run(d->b->proc, deletion_run, d);
+}
+
+static bool is_deleted(struct mini_world *mw, void *ctx) { return ((struct deletion *)ctx)->done; }
+
+static int16_t deleted(struct mini_world *mw, int id, int64_t offset, int64_t *ret_low)
+{
+	struct deletion d;
+	delete_records(mw, id, &d, offset, 10000);
+	CU_ASSERT_FATAL(mini_wait(mw, is_deleted, &d, 20000));
+	if (ret_low)
+		*ret_low = d.part.low_watermark;
+	return d.part.error;
+}
+
+/* DeleteRecords: every live replica has moved its start when it is answered. */
+static void test_deletes_records(void)
+{
+	struct mini_world mw;
+	int64_t low = -5;
+	mini_begin(&mw, 21, 3);
+	mini_set(&mw.p, 1, "123", "123", "123");
+	mini_publish(&mw, "123", "123");
+	expect_leader(&mw, 1);
+	for (int i = 0; i < 10; i++)
+		CU_ASSERT_EQUAL(produce(&mw, 1, -1, 10, NULL), 0);
+	CU_ASSERT_EQUAL(deleted(&mw, 2, 5, NULL), KERR_NOT_LEADER_OR_FOLLOWER);
+	CU_ASSERT_EQUAL(deleted(&mw, 1, 101, &low), KERR_OFFSET_OUT_OF_RANGE);
+	CU_ASSERT_EQUAL(low, -1);
+	CU_ASSERT_EQUAL(deleted(&mw, 1, -2, NULL), KERR_OFFSET_OUT_OF_RANGE);
+	int64_t began = sim_now_us(mw.w);
+	CU_ASSERT_EQUAL(deleted(&mw, 1, 33, &low), 0);
+	CU_ASSERT_EQUAL(low, 33);
+	CU_ASSERT(sim_now_us(mw.w) - began < 700000); /* as in Kafka: with the answer to the fetch that waits at the end, and the next one */
+	for (int i = 1; i <= 3; i++)
+		CU_ASSERT_EQUAL(log_start_offset(mini_log(&mw, i)), 33);
+	CU_ASSERT_EQUAL(deleted(&mw, 1, 20, &low), 0); /* below it: nothing to do */
+	CU_ASSERT_EQUAL(low, 33);
+	CU_ASSERT_EQUAL(deleted(&mw, 1, -1, &low), 0);
+	CU_ASSERT_EQUAL(low, 100);
+	CU_ASSERT_EQUAL(produce(&mw, 1, -1, 10, NULL), 0);
+	/* a follower that does not answer is waited for, until it counts as dead */
+	sim_net_isolate(mw.w, mw.b[3].host);
+	struct deletion d, short_one;
+	delete_records(&mw, 1, &d, 105, 60000);
+	delete_records(&mw, 1, &short_one, 105, 500);
+	mini_run_ms(&mw, 1000);
+	CU_ASSERT(!d.done);
+	CU_ASSERT(short_one.done);
+	CU_ASSERT_EQUAL(short_one.part.error, KERR_REQUEST_TIMED_OUT);
+	CU_ASSERT_EQUAL(short_one.part.low_watermark, 100);
+	CU_ASSERT_EQUAL(log_start_offset(mini_log(&mw, 1)), 105);
+	mini_publish(&mw, "12", "12");
+	CU_ASSERT(mini_wait(&mw, is_deleted, &d, 1000));
+	CU_ASSERT_EQUAL(d.part.error, 0);
+	CU_ASSERT_EQUAL(d.part.low_watermark, 105);
+	/* leadership lost while waiting */
+	mini_publish(&mw, "12", "123");
+	delete_records(&mw, 1, &d, 107, 60000);
+	mini_run_ms(&mw, 300);
+	CU_ASSERT(!d.done);
+	mini_set(&mw.p, 2, "123", "123", "");
+	mw.p.leader_epoch++;
+	mw.p.partition_epoch++;
+	mini_publish(&mw, "12", "123");
+	CU_ASSERT(mini_wait(&mw, is_deleted, &d, 1000));
+	CU_ASSERT_EQUAL(d.part.error, KERR_NOT_LEADER_OR_FOLLOWER);
+	mini_end(&mw);
+}
+
 UNIT_MAIN("shard", {"single", test_single}, {"asked_while_opening", test_asked_while_opening}, {"missing", test_missing}, {"replicates", test_replicates}, {"shrink_expand", test_shrink_expand},
 	  {"failover_truncates", test_failover_truncates}, {"empty_epoch", test_empty_epoch}, {"deposed", test_deposed}, {"idle_joins", test_idle_joins}, {"timeout", test_timeout},
-	  {"stale_states", test_stale_states}, {"recreate", test_recreate}, {"orders", test_orders}, {"suspended_acks", test_suspended_acks})
+	  {"stale_states", test_stale_states}, {"recreate", test_recreate}, {"orders", test_orders}, {"suspended_acks", test_suspended_acks},
+	  {"deletes_records", test_deletes_records})
