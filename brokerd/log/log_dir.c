@@ -125,6 +125,8 @@ int log_dir_mark_clean_now(struct log_dir *dir)
 
 	if (atomic_load(&dir->offline))
 		return ERR_IO;
+	if (dir->start_class == LOG_START_LOSSY && !dir->confirmed)
+		return 0;
 	str_init(&text);
 	str_add(&text, "{\"version\":0,\"brokerEpoch\":-1}");
 	int err = write_small(dir->env, dir->path, CLEAN_FILE, &text, 0644);
@@ -505,6 +507,7 @@ int log_dirs_confirm_now(struct log_dirs *dirs, int32_t broker_id, const char *c
 			log_dir_fail(dir, err);
 			last = err;
 		} else {
+			dir->confirmed = true;
 			working++;
 		}
 	}

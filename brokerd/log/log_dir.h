@@ -27,6 +27,7 @@ struct log_dir {
 	char *path;
 	struct uuid directory_id;  /* in the dot-file .klamm_boot (meta.properties stays Kafka's) */
 	enum log_start_class start_class;
+	bool confirmed;            /* log_dirs_confirm_now was through with it: the boot mark is of this start */
 	struct log_found *found;
 	uint32_t found_count;
 	char **deleted;            /* paths of directories of deleted partitions (TOPIC-P.UUID-delete) that are still there */
@@ -76,7 +77,8 @@ MUST_CHECK int checkpoint_write_now(struct env *env, const char *path, const str
 /* Absent, unreadable, wrong count or version: 0 entries and ERR_NOENT / ERR_CORRUPT. Names are in the arena. */
 struct arena;
 MUST_CHECK int checkpoint_read_now(struct env *env, const char *path, struct arena *a, struct checkpoint_entry **ret_entries, uint32_t *ret_count);
-/* The last step of a clean stop: .kafka_cleanshutdown, synced. */
+/* The last step of a clean stop: .kafka_cleanshutdown, synced. Not after a lossy start that nobody was told of (not confirmed): the next start has to
+ * be lossy as well. */
 MUST_CHECK int log_dir_mark_clean_now(struct log_dir *dir);
 /* The ZooKeeper session that must be ended at the next start (protocol.md D5): 0600 dot-file in the first directory that works. */
 MUST_CHECK int log_dirs_save_session_now(struct log_dirs *dirs, int64_t id, const uint8_t password[16]);

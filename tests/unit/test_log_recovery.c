@@ -542,6 +542,32 @@ static void test_dirs(void)
 	tw_fini(&t);
 }
 
+/* E1, D2: a start that forgot, stopped in good order before the controller heard of it, is followed by another lossy one. */
+static void test_lossy_until_confirmed(void)
+{
+	struct tw t;
+	struct log_dirs *dirs;
+	char *why = NULL;
+
+	tw_init(&t);
+	char *a = tw_path(&t, "a");
+	const char *paths[] = {a};
+	struct log_dirs_open o = {.env = t.env, .paths = paths, .count = 1, .broker_id = 7};
+	for (int confirmed = 0; confirmed < 2; confirmed++) {
+		CU_ASSERT_EQUAL_FATAL(log_dirs_open_now(&o, &dirs, &why), 0);
+		CU_ASSERT_EQUAL(dirs->dirs[0]->start_class, LOG_START_LOSSY);
+		if (confirmed)
+			CU_ASSERT_EQUAL(log_dirs_confirm_now(dirs, 7, "abcdefghijklmnopqrstuv"), 0);
+		CU_ASSERT_EQUAL(log_dir_mark_clean_now(dirs->dirs[0]), 0);
+		log_dirs_free(dirs);
+	}
+	CU_ASSERT_EQUAL_FATAL(log_dirs_open_now(&o, &dirs, &why), 0);
+	CU_ASSERT_EQUAL(dirs->dirs[0]->start_class, LOG_START_CLEAN);
+	log_dirs_free(dirs);
+	mem_free(a);
+	tw_fini(&t);
+}
+
 static void test_checkpoints(void)
 {
 	struct tw t;
@@ -590,4 +616,4 @@ static void test_checkpoints(void)
 }
 
 UNIT_MAIN("log_recovery", {"table", test_table}, {"tails", test_tails}, {"segments", test_segments}, {"leftovers", test_leftovers},
-	  {"topic_id", test_topic_id}, {"dirs", test_dirs}, {"checkpoints", test_checkpoints})
+	  {"topic_id", test_topic_id}, {"dirs", test_dirs}, {"lossy_until_confirmed", test_lossy_until_confirmed}, {"checkpoints", test_checkpoints})
