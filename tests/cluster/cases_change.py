@@ -326,33 +326,6 @@ def change_topic_made_again(c):
         check(offsets == [str(i) for i in range(len(offsets))] and offsets, "offsets of partition %s: %s ...", p, offsets[:5])
 
 
-def change_failover_wide(c):
-    """1,000 partitions, a probe on each; the broker that leads a third of them is killed: all have another leader at once, nothing is lost; it comes back by a
-    snapshot of many turns. Prints the waits (docs/reports/failover.md); they decide nothing here."""
-    partitions = 1000
-    c.start()
-    c.create_topic("wide", partitions)
-    probe = c.probe("wide", 0, "--period-ms", "500")
-    took = []
-    for victim in (1, 2):
-        c.isr_is("wide", partitions, 3, timeout=60)
-        led = [p for p in range(partitions) if c.state("wide", p)["leader"] == victim]
-        check(len(led) > 200, "broker %d leads %d partitions", victim, len(led))
-        c.broker(victim).kill()
-        c.until(lambda led=led, victim=victim: all(c.state("wide", p)["leader"] not in (-1, victim) for p in led[:1] + led[-1:]), "the partitions of broker %d are led by others" % victim, 15)
-        def told(victim=victim):
-            f = c.zk_json("/klamm/status/controller").get("last_failover") or {}
-            return f if f.get("broker") == victim else None
-        took.append((len(led), c.until(told, "the controller says what it did", 15)["took_ms"]))
-        check(all(c.state("wide", p)["leader"] not in (-1, victim) for p in led), "every partition has another leader")
-        c.broker(victim).start()
-    c.isr_is("wide", partitions, 3, timeout=60)
-    probe.send_signal(signal.SIGTERM)
-    r = c.probe_result(probe, 120)
-    print("  change_failover_wide: (partitions, controller ms) %s; the longest wait of a client %s ms" % (took, r["wait_max_ms"]))
-    check(r["missing"] == 0 and r["unacked"] == 0, "the probe lost nothing: %s", {k: v for k, v in r.items() if k != "partitions"})
-
-
 def change_idle(c):
     """[Q 1] connections.max.idle.ms closes who says nothing; who waits for an answer, or talks, stays."""
     c.start(brokers=1, controllers=1, default__replication__factor=1, min__insync__replicas=1, connections__max__idle__ms=1500)
@@ -375,5 +348,4 @@ def change_idle(c):
     b.close()
 
 
-CASES = {f.__name__: f for f in (change_hints, change_epochs, change_dead_leader, change_timeout, change_auto_creation, change_leaders_under_clients, change_topic_made_again,
-    change_failover_wide, change_idle)}
+CASES = {f.__name__: f for f in (change_hints, change_epochs, change_dead_leader, change_timeout, change_auto_creation, change_leaders_under_clients, change_topic_made_again, change_idle)}

@@ -76,7 +76,7 @@ int sim_batch_parse(struct slice bytes, struct sim_batch *ret_b)
 	return 0;
 }
 
-bool sim_batch_records(struct slice bytes, const struct sim_batch *b, void (*fn)(void *ctx, int64_t offset, int32_t epoch, uint64_t id), void *ctx)
+bool sim_batch_each(struct slice bytes, const struct sim_batch *b, sim_record_fn *fn, void *ctx)
 {
 	struct cursor c = cursor_make(slice_make(bytes.ptr + HEADER_BYTES, (size_t)b->total_bytes - HEADER_BYTES));
 	for (int32_t i = 0; i < b->count; i++) {
@@ -85,16 +85,31 @@ bool sim_batch_records(struct slice bytes, const struct sim_batch *b, void (*fn)
 		cursor_skip(&in, 1);
 		cursor_varlong(&in);
 		int32_t delta = cursor_varint(&in);
-		int32_t key = cursor_varint(&in);
-		if (key > 0)
-			cursor_skip(&in, (size_t)key);
-		int32_t value = cursor_varint(&in);
-		if (c.bad || in.bad || delta != i || value < 8)
+		int32_t key_len = cursor_varint(&in);
+		struct slice key = key_len < 0 ? (struct slice){0} : cursor_bytes(&in, key_len);
+		int32_t value_len = cursor_varint(&in);
+		struct slice value = value_len < 0 ? (struct slice){0} : cursor_bytes(&in, value_len);
+		if (c.bad || in.bad || delta != i)
 			return false;
-		uint64_t id = cursor_u64(&in);
-		if (in.bad)
-			return false;
-		fn(ctx, b->base_offset + delta, b->leader_epoch, id);
+		fn(ctx, b->base_offset + delta, key, value);
 	}
 	return !c.bad && cursor_left(&c) == 0;
+}
+
+struct ids { const struct sim_batch *b; void (*fn)(void *ctx, int64_t offset, int32_t epoch, uint64_t id); void *ctx; bool bad; };
+
+static void take_id(void *ctx, int64_t offset, struct slice key, struct slice value)
+{
+	struct ids *i = ctx;
+	(void)key;
+	if (value.len < 8)
+		i->bad = true;
+	else
+		i->fn(i->ctx, offset, i->b->leader_epoch, be64_get(value.ptr));
+}
+
+bool sim_batch_records(struct slice bytes, const struct sim_batch *b, void (*fn)(void *ctx, int64_t offset, int32_t epoch, uint64_t id), void *ctx)
+{
+	struct ids i = {b, fn, ctx, false};
+	return sim_batch_each(bytes, b, take_id, &i) && !i.bad;
 }

@@ -20,5 +20,8 @@ void sim_batch_resequence(struct buf *b, size_t len, int64_t producer_id, int16_
 
 /* The batch at the front of `bytes`: 0 whole and its checksum right; ERR_RANGE: cut short; ERR_CORRUPT. */
 int sim_batch_parse(struct slice bytes, struct sim_batch *ret_b);
-/* Calls fn for each record; false if the records do not parse. */
+typedef void sim_record_fn(void *ctx, int64_t offset, struct slice key, struct slice value);
+/* Calls fn for each record, ptr NULL: null; false if the records do not parse. */
+bool sim_batch_each(struct slice bytes, const struct sim_batch *b, sim_record_fn *fn, void *ctx);
+/* As above, with the ids of the values. */
 bool sim_batch_records(struct slice bytes, const struct sim_batch *b, void (*fn)(void *ctx, int64_t offset, int32_t epoch, uint64_t id), void *ctx);

@@ -111,6 +111,8 @@ static void take_state(struct run *r, int32_t tp, const struct zkd_state *s)
 			r->res.leader_changes++;
 		t->last_leader = s->leader;
 	}
+	if (run_topic_of(r, tp)->internal)
+		run_topic_of(r, tp)->state = TOPIC_LIVE; /* a broker asked for it */
 	t->leader = s->leader;
 	t->leader_epoch = s->leader_epoch;
 	if (isr != t->isr || t->change_count == 0) {
@@ -126,7 +128,7 @@ void checks_poll_tp(struct run *r, int32_t tp)
 	struct topic *topic = run_topic_of(r, tp);
 	struct zk_stat st;
 	struct str data;
-	if (topic->state != TOPIC_LIVE)
+	if (topic->state != TOPIC_LIVE && !topic->internal)
 		return;
 	if (!t->state_path) {
 		struct str p;
@@ -203,7 +205,7 @@ uint64_t checks_record(struct run *r, int producer, int32_t tp, int8_t acks, boo
 {
 	struct checks *k = r->checks;
 	MEM_GROW(k->recs, k->rec_cap, k->rec_count + 1);
-	k->recs[k->rec_count] = (struct rec){.producer = (int16_t)producer, .tp = (int16_t)tp, .acks = acks, .idempotent = idempotent, .offset = -1};
+	k->recs[k->rec_count] = (struct rec){.producer = (int16_t)producer, .tp = (int16_t)tp, .acks = acks, .idempotent = idempotent, .commit = -1, .offset = -1};
 	return k->rec_count++;
 }
 

@@ -5,7 +5,9 @@
 
 #include "common/base/mem.h"
 #include "tests/sim/batch.h"
+#include "tests/sim/checks_groups.h"
 #include "tests/sim/checks_priv.h"
+#include "tests/sim/offsets.h"
 
 /* ---- reading a replica's log ---- */
 
@@ -50,11 +52,11 @@ static size_t segment_names(struct str *list, char **names, size_t cap)
 }
 
 /* False: something in it is cut short or broken; what follows does not count. */
-static bool scan_segment(struct slice bytes, int64_t *next, checks_record_fn *fn, void *ctx)
+static bool scan_segment(struct slice bytes, int64_t *next, checks_batch_fn *fn, void *ctx)
 {
 	while (bytes.len) {
 		struct sim_batch b;
-		if (sim_batch_parse(bytes, &b) || b.base_offset < *next || !sim_batch_records(bytes, &b, fn, ctx))
+		if (sim_batch_parse(bytes, &b) || b.base_offset < *next || !fn(ctx, bytes, &b))
 			return false;
 		*next = b.base_offset + b.count;
 		bytes = slice_make(bytes.ptr + b.total_bytes, bytes.len - (size_t)b.total_bytes);
@@ -62,7 +64,7 @@ static bool scan_segment(struct slice bytes, int64_t *next, checks_record_fn *fn
 	return true;
 }
 
-int64_t checks_disk_log(struct run *r, int broker, int32_t tp, checks_record_fn *fn, void *ctx)
+int64_t checks_disk_batches(struct run *r, int broker, int32_t tp, checks_batch_fn *fn, void *ctx)
 {
 	enum { SEGMENTS_MAX = 4096 };
 	struct topic *t = run_topic_of(r, tp);
@@ -91,6 +93,20 @@ int64_t checks_disk_log(struct run *r, int broker, int32_t tp, checks_record_fn 
 	return next;
 }
 
+struct log_ids { checks_record_fn *fn; void *ctx; bool internal; };
+
+static bool take_batch(void *ctx, struct slice bytes, const struct sim_batch *b)
+{
+	struct log_ids *i = ctx;
+	return i->internal ? offsets_batch_records(bytes, b, i->fn, i->ctx) : sim_batch_records(bytes, b, i->fn, i->ctx);
+}
+
+int64_t checks_disk_log(struct run *r, int broker, int32_t tp, checks_record_fn *fn, void *ctx)
+{
+	struct log_ids i = {fn, ctx, run_topic_of(r, tp)->internal};
+	return checks_disk_batches(r, broker, tp, take_batch, &i);
+}
+
 /* ---- power cuts ---- */
 
 struct look { struct run *r; int32_t tp; uint16_t bit; };
@@ -98,8 +114,12 @@ struct look { struct run *r; int32_t tp; uint16_t bit; };
 static void see(void *ctx, int64_t offset, int32_t epoch, uint64_t id)
 {
 	struct look *l = ctx;
-	if (id == 0 || id >= l->r->checks->rec_count || l->r->checks->recs[id].tp != l->tp)
+	if (run_topic_of(l->r, l->tp)->internal && id & OFFSETS_OTHER)
+		; /* groups and deletions: what they are does not matter here */
+	else if (id == 0 || id >= l->r->checks->rec_count || l->r->checks->recs[id].tp != l->tp)
 		return; /* late request for an earlier topic of that name */
+	else if (l->r->checks->recs[id].commit >= 0)
+		l->r->checks->recs[id].offset = offset; /* nobody tells it to who commits */
 	checks_inst(l->r, l->tp, offset, epoch, id, "is on a disk")->disk |= l->bit;
 }
 
@@ -235,6 +255,8 @@ static void judge_log(struct run *r, int32_t tp, const struct entries *e, uint8_
 		last_first[i] = 0;
 	for (size_t i = 0; i < e->count && !run_over(r); i++) {
 		uint64_t id = e->items[i].id;
+		if (run_topic_of(r, tp)->internal && id & OFFSETS_OTHER)
+			continue;
 		if (id == 0 || id >= k->rec_count || k->recs[id].tp != tp) {
 			/* a request for a deleted topic may have come late to a new one of its name */
 			if (id == 0 || id >= k->rec_count || !run_topic_of(r, tp)->churn)
@@ -246,7 +268,7 @@ static void judge_log(struct run *r, int32_t tp, const struct entries *e, uint8_
 		if (seen[id] && rec->idempotent && !rec->resequenced)
 			run_violation(r, "duplicate", "tp %d (%s-%d): record %llu of producer %d stands twice, once at offset %lld", tp, run_topic_of(r, tp)->name,
 				run_partition_of(r, tp), (unsigned long long)id, rec->producer, (long long)e->items[i].offset);
-		if (!seen[id] && rec->acks == -1 && !rec->resequenced) {
+		if (!seen[id] && rec->acks == -1 && rec->commit < 0 && !rec->resequenced) {
 			if (id < last_first[rec->producer])
 				run_violation(r, "order", "tp %d (%s-%d) offset %lld: record %llu of producer %d behind its record %llu", tp, run_topic_of(r, tp)->name,
 					run_partition_of(r, tp), (long long)e->items[i].offset, (unsigned long long)id, rec->producer,
@@ -258,7 +280,7 @@ static void judge_log(struct run *r, int32_t tp, const struct entries *e, uint8_
 	}
 }
 
-static struct inst *find_inst(struct run *r, int32_t tp, int64_t offset, uint64_t id)
+struct inst *checks_find_inst(struct run *r, int32_t tp, int64_t offset, uint64_t id)
 {
 	struct tp_check *t = &r->checks->tps[tp];
 	if (offset < 0 || (size_t)offset >= t->offset_cap)
@@ -288,11 +310,11 @@ static void judge_acked(struct run *r, uint64_t *const *finals, const size_t *en
 	struct checks *k = r->checks;
 	for (uint64_t id = 1; id < k->rec_count && !run_over(r); id++) {
 		struct rec *rec = &k->recs[id];
-		if (!rec->acked || rec->acks != -1 || run_topic_of(r, rec->tp)->state != TOPIC_LIVE)
+		if (!rec->acked || rec->acks != -1 || rec->commit >= 0 || run_topic_of(r, rec->tp)->state != TOPIC_LIVE)
 			continue;
 		if (rec->offset >= 0 && (size_t)rec->offset < ends[rec->tp] && finals[rec->tp][rec->offset] == id)
 			continue;
-		if (checks_excused(r, rec->tp, find_inst(r, rec->tp, rec->offset, id), &rec->isr)) {
+		if (checks_excused(r, rec->tp, checks_find_inst(r, rec->tp, rec->offset, id), &rec->isr)) {
 			r->res.lost_excused++;
 			continue;
 		}
@@ -340,6 +362,8 @@ void checks_final(struct run *r)
 	}
 	judge_acked(r, finals, ends);
 	judge_gaps(r, finals, ends);
+	if (!run_over(r) && group_checks_count(r))
+		group_checks_final(r);
 	for (int i = 0; i < TPS_MAX; i++)
 		mem_free(finals[i]);
 	mem_free(seen);

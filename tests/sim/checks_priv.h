@@ -17,6 +17,7 @@ struct rec {
 	int16_t producer, tp;
 	int8_t acks;
 	bool idempotent, acked, resequenced;
+	int32_t commit;     /* of an offset (checks_groups.h): its index; -1 a record of a producer */
 	struct masks isr;   /* of the acknowledgement */
 	int64_t offset;     /* as acknowledged */
 };
@@ -74,6 +75,11 @@ struct checks {
 	size_t gap_count, gap_cap;
 };
 
+/* A replica's log on disk: calls fn for each whole, valid batch; stops where it says false. The end offset, -1 no log. */
+struct sim_batch;
+typedef bool checks_batch_fn(void *ctx, struct slice bytes, const struct sim_batch *b);
+int64_t checks_disk_batches(struct run *r, int broker, int32_t tp, checks_batch_fn *fn, void *ctx);
+struct inst *checks_find_inst(struct run *r, int32_t tp, int64_t offset, uint64_t id); /* NULL: never seen */
 /* Makes it if it is not there; reports another record at that offset and epoch. epoch -1 unknown. */
 struct inst *checks_inst(struct run *r, int32_t tp, int64_t offset, int32_t epoch, uint64_t id, const char *where);
 bool checks_excused(struct run *r, int32_t tp, const struct inst *in, const struct masks *isr);

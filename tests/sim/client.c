@@ -10,7 +10,7 @@
 #include "tests/sim/checks.h"
 #include "tests/sim/client.h"
 
-#define TICK_MS 100
+#define TICK_MS 200
 #define CONNECT_MS 1500
 
 struct request {
@@ -111,7 +111,7 @@ bool client_send(struct client *c, int node, const struct wire_api *api, int16_t
 		if (now < n->retry_us)
 			return false;
 		n->serial++;
-		n->link = link_connect(c->loop, cluster_broker_ip(c->r, node), BROKER_PORT, CONNECT_MS, &node_handler, n);
+		n->link = link_connect(c->loop, cluster_broker_ip(c->r, n->idx), BROKER_PORT, CONNECT_MS, &node_handler, n);
 	}
 	struct chain out;
 	chain_init(&out);
@@ -132,7 +132,7 @@ static void tick(void *ctx)
 {
 	struct client *c = ctx;
 	int64_t now = env_now_us(c->env);
-	for (int i = 0; i < c->r->opt->brokers; i++) {
+	for (int i = 0; i < 2 * BROKERS_MAX; i++) {
 		struct client_node *n = &c->nodes[i];
 		LIST_FOR(l, &n->requests) {
 			if (LIST_ENTRY(l, struct request, link)->deadline_us <= now) {
@@ -241,9 +241,9 @@ void client_init(struct client *c, struct run *r, struct env *env, struct loop *
 	c->ctx = ctx;
 	c->meta_version = (int16_t)(10 + env_random_below(env, 3));
 	arena_init(&c->arena, 0);
-	for (int i = 0; i < BROKERS_MAX; i++) {
+	for (int i = 0; i < 2 * BROKERS_MAX; i++) {
 		c->nodes[i].client = c;
-		c->nodes[i].idx = i;
+		c->nodes[i].idx = i % BROKERS_MAX;
 		list_init(&c->nodes[i].requests);
 	}
 	for (int i = 0; i < TPS_MAX; i++)
@@ -256,7 +256,7 @@ void client_init(struct client *c, struct run *r, struct env *env, struct loop *
 
 void client_fini(struct client *c)
 {
-	for (int i = 0; i < BROKERS_MAX; i++) {
+	for (int i = 0; i < 2 * BROKERS_MAX; i++) {
 		if (c->nodes[i].link)
 			link_free(c->nodes[i].link);
 		for (struct list *l; (l = list_pop_front(&c->nodes[i].requests));)

@@ -2,6 +2,7 @@
  *
  * One struct client per simulated client process, on its control loop. Like the usual clients it keeps one connection per broker,
  * pipelines, gives up a connection when an answer takes too long, and refreshes metadata by itself and when told to.
+ * What may be answered late (joining a group) has connections of its own, as with the usual clients: node + CLIENT_COORDINATOR.
  * Callbacks: done(ctx, err, msg) once per request, in order per connection; msg is the decoded answer (valid during the call),
  * NULL when err is not 0. Callbacks may send.
  */
@@ -11,6 +12,8 @@
 #include "common/base/list.h"
 #include "common/wire/api.h"
 #include "tests/sim/harness.h"
+
+#define CLIENT_COORDINATOR BROKERS_MAX
 
 struct client;
 typedef void client_done_fn(void *ctx, int err, const void *msg);
@@ -35,7 +38,7 @@ struct client {
 	struct env *env;
 	struct loop *loop;
 	char id[24];
-	struct client_node nodes[BROKERS_MAX];
+	struct client_node nodes[2 * BROKERS_MAX];
 	struct client_partition parts[TPS_MAX];
 	struct timer tick, meta_timer;
 	bool meta_busy, meta_again;

@@ -187,7 +187,7 @@ static void step(void *ctx)
 		return;
 	if (!a->asked) {
 		for (int32_t i = 0; i < r->topic_count && !a->asked; i++) {
-			if (r->topics[i].state == TOPIC_WANTED || r->topics[i].state == TOPIC_DELETING) {
+			if (!r->topics[i].internal && (r->topics[i].state == TOPIC_WANTED || r->topics[i].state == TOPIC_DELETING)) {
 				a->asked = &r->topics[i];
 				a->asked_flush = a->asked->flush;
 			}

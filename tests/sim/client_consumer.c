@@ -87,7 +87,7 @@ static void backoff(struct cpart *cp)
 static bool wants(const struct consumer *co, int32_t tp)
 {
 	const struct topic *t = run_topic_of(co->r, tp);
-	return t->state == TOPIC_LIVE && !t->churn;
+	return run_topic_is_data(t) && !t->churn;
 }
 
 /* ---- records ---- */

@@ -384,7 +384,7 @@ static void make(void *ctx)
 	timer_set_us(&p->make, p->interval_us / 2 + (int64_t)env_random_below(p->c.env, (uint64_t)p->interval_us));
 	for (int32_t t = 0; t < r->topic_count; t++) {
 		struct topic *topic = &r->topics[t];
-		if (topic->state != TOPIC_LIVE || (p->only ? topic != p->only : topic->churn))
+		if (!run_topic_is_data(topic) || (p->only ? topic != p->only : topic->churn))
 			continue;
 		for (int32_t i = 0; i < topic->partitions; i++)
 			tps[n++] = topic->first_tp + i;

@@ -36,7 +36,8 @@ struct member {
 struct cluster {
 	struct member brokers[BROKERS_MAX];
 	struct member controllers[CONTROLLERS_MAX];
-	int session_timeout_ms, lag_time_ms, segment_bytes, checkpoint_ms;
+	int session_timeout_ms, lag_time_ms, segment_bytes, checkpoint_ms, rebalance_delay_ms;
+	struct topic *offsets; /* __consumer_offsets */
 };
 
 int32_t cluster_broker_id_of(int idx) { return idx + 1; }
@@ -73,16 +74,17 @@ static void config_texts(struct member *m)
 		str_printf(&text, "broker.id=%d\nlisteners=PLAINTEXT://%s:%d\nlog.dirs=/data\ndata.loops=%d\n", cluster_broker_id_of(m->idx), sim_host_ip(m->host), BROKER_PORT,
 			m->loops);
 		str_printf(&text, "replica.lag.time.max.ms=%d\nlog.segment.bytes=%d\nauto.create.topics.enable=false\n", cl->lag_time_ms, cl->segment_bytes);
-		str_printf(&text, "default.replication.factor=3\nmin.insync.replicas=2\nlog.flush.offset.checkpoint.interval.ms=%d\n", cl->checkpoint_ms);
+		str_printf(&text, "default.replication.factor=3\nmin.insync.replicas=%d\nlog.flush.offset.checkpoint.interval.ms=%d\n", cl->offsets->min_isr, cl->checkpoint_ms);
 		str_printf(&text, "replica.high.watermark.checkpoint.interval.ms=%d\nlog.dir.reserved.bytes=1048576\n", cl->checkpoint_ms);
+		str_printf(&text, "offsets.topic.num.partitions=%d\noffsets.topic.replication.factor=%d\ngroup.min.session.timeout.ms=1000\n", cl->offsets->partitions,
+			r->opt->brokers < 3 ? r->opt->brokers : 3);
+		str_printf(&text, "group.initial.rebalance.delay.ms=%d\n", cl->rebalance_delay_ms);
 		err = broker_config_parse("broker.properties", slice_make(text.ptr, text.len), NULL, 0, &m->broker_cfg, &problem, &warnings);
 	} else {
 		str_printf(&text, "controller.id=%d\nlisteners=CONTROL://%s:%d\ncontroller.link.allow.remote=true\n", cluster_controller_id_of(m->idx), sim_host_ip(m->host), CONTROLLER_PORT);
 		/* leaders go back to their places all the time, under every fault */
 		str_printf(&text, "leader.imbalance.check.interval.seconds=%d\nleader.imbalance.per.broker.percentage=%d\n", 3 + (int)(r->seed % 5), (int)(r->seed % 2 * 10));
 		err = controller_config_parse("controller.properties", slice_make(text.ptr, text.len), NULL, 0, &m->controller_cfg, &problem, &warnings);
-		if (!err)
-			m->controller_cfg->snapshot_slice = (int32_t)(r->seed % 4); /* partitions a turn: snapshots of many turns, meeting changes */
 	}
 	if (err)
 		fprintf(stderr, "klamm-sim: %s\n", str_cstr(&problem));
@@ -199,6 +201,9 @@ void cluster_init(struct run *r)
 	cl->lag_time_ms = (int)rng_between(r->rng, 2000, 10000);
 	cl->segment_bytes = (int)rng_between(r->rng, 16384, 131072);
 	cl->checkpoint_ms = (int)rng_between(r->rng, 1000, 20000);
+	cl->rebalance_delay_ms = (int)rng_between(r->rng, 0, 800);
+	cl->offsets = run_topic_new(r, "__consumer_offsets", (int32_t)rng_between(r->rng, 1, PARTITIONS_MAX), r->opt->brokers < 2 ? 1 : 2, false, false);
+	cl->offsets->internal = true;
 	for (int i = 0; i < r->opt->brokers; i++)
 		member_init(r, &cl->brokers[i], true, i);
 	for (int i = 0; i < r->opt->controllers; i++)

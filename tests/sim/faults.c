@@ -15,7 +15,7 @@ const char *const fault_names[FAULT_KINDS] = {
 	[FAULT_DELAY] = "delay", [FAULT_RESET] = "reset", [FAULT_EXPIRE] = "expire", [FAULT_ZKDROP] = "zkdrop", [FAULT_ZKLAG] = "zklag",
 	[FAULT_ZKSERVER] = "zkserver", [FAULT_ZKDOWN] = "zkdown", [FAULT_PAUSE] = "pause", [FAULT_STALL] = "stall", [FAULT_SLOWDISK] = "slowdisk",
 	[FAULT_DISKSTALL] = "diskstall", [FAULT_CLOCK] = "clock", [FAULT_TOPICS] = "topics",
-	[FAULT_DEPOSE] = "depose",
+	[FAULT_DEPOSE] = "depose", [FAULT_MEMBERS] = "members",
 };
 
 /* How often each is drawn, relative to the others. */
@@ -24,6 +24,7 @@ static const int weights[FAULT_KINDS] = {
 	[FAULT_ONEWAY] = 6, [FAULT_ISOLATE] = 6, [FAULT_ZKCUT] = 6, [FAULT_DELAY] = 5, [FAULT_RESET] = 4, [FAULT_EXPIRE] = 5, [FAULT_ZKDROP] = 4,
 	[FAULT_ZKLAG] = 3, [FAULT_ZKSERVER] = 4, [FAULT_ZKDOWN] = 3, [FAULT_PAUSE] = 8, [FAULT_STALL] = 4, [FAULT_SLOWDISK] = 3, [FAULT_DISKSTALL] = 3,
 	[FAULT_CLOCK] = 2, [FAULT_TOPICS] = 5, [FAULT_DEPOSE] = 14,
+	[FAULT_MEMBERS] = 0, /* goes on all the time by itself: client_group.c */
 };
 
 struct fault_end {
@@ -189,9 +190,10 @@ static bool fault_isolate(struct run *r)
 			cut_pair(r, FAULT_ISOLATE, h, cluster_controller_host(r, i), false, us);
 	for (int i = 0; zk_too && i < 3; i++)
 		cut_pair(r, FAULT_ISOLATE, h, sim_zk_host(r->w, i), false, us);
-	for (int i = 0; clients_too && i < r->producer_count; i++) {
+	for (int i = 0; clients_too && i < r->producer_count + r->member_count; i++) {
 		char name[24];
-		snprintf(name, sizeof(name), "producer%d", i);
+		bool producer = i < r->producer_count;
+		snprintf(name, sizeof(name), "%s%d", producer ? "producer" : "member", producer ? i : i - r->producer_count);
 		cut_pair(r, FAULT_ISOLATE, h, sim_host_find(r->w, name), false, us);
 	}
 	return true;
@@ -306,7 +308,7 @@ static bool happens(struct run *r, enum fault_kind kind)
 	case FAULT_CLOCK: sim_host_clock_jump(some_host(r), rng_between(r->rng, -3600000, 3600000)); return true;
 	case FAULT_TOPICS: admin_churn(r); return true;
 	case FAULT_DEPOSE: return fault_depose(r);
-	case FAULT_KINDS: break;
+	case FAULT_MEMBERS: case FAULT_KINDS: break;
 	}
 	return false;
 }

@@ -27,12 +27,15 @@ enum {
 	TPS_MAX = TOPICS_MAX * PARTITIONS_MAX,
 	PRODUCERS_MAX = 12,
 	CONSUMERS_MAX = 6,
+	GROUPS_MAX = 6,
+	MEMBERS_MAX = 8,
+	COMMITTERS_MAX = 3,
 };
 
 enum fault_kind {
 	FAULT_CRASH, FAULT_CRASHALL, FAULT_POWER, FAULT_POWERALL, FAULT_STOP, FAULT_CONTROLLER, FAULT_CUT, FAULT_ONEWAY, FAULT_ISOLATE,
 	FAULT_ZKCUT, FAULT_DELAY, FAULT_RESET, FAULT_EXPIRE, FAULT_ZKDROP, FAULT_ZKLAG, FAULT_ZKSERVER, FAULT_ZKDOWN, FAULT_PAUSE, FAULT_STALL,
-	FAULT_SLOWDISK, FAULT_DISKSTALL, FAULT_CLOCK, FAULT_TOPICS, FAULT_DEPOSE, FAULT_KINDS
+	FAULT_SLOWDISK, FAULT_DISKSTALL, FAULT_CLOCK, FAULT_TOPICS, FAULT_DEPOSE, FAULT_MEMBERS, FAULT_KINDS
 };
 extern const char *const fault_names[FAULT_KINDS];
 
@@ -53,7 +56,7 @@ struct result {
 	bool done;
 	char what[200];   /* name of the check, and a sentence */
 	int64_t t_ms;     /* when it was seen */
-	int64_t acked, read, faults, leader_changes, truncations, virtual_us, lost_excused;
+	int64_t acked, read, faults, leader_changes, truncations, commits, rebalances, virtual_us, lost_excused;
 	uint64_t events;
 	uint8_t hash[32];
 };
@@ -68,15 +71,19 @@ struct topic {
 	bool flush;           /* flush.messages=1 was accepted: nothing may be lost at all */
 	bool grown;           /* half of its partitions come by CreatePartitions */
 	bool churn;           /* comes and goes during the run */
+	bool internal;        /* __consumer_offsets: made by the brokers, read from the disks by the checks alone */
 	int64_t live_us;
 };
 
 struct cluster;
 struct checks;
+struct group_checks;
 struct faults;
 struct producer;
 struct consumer;
 struct admin;
+struct member;
+struct committer;
 
 struct run {
 	const struct options *opt;
@@ -91,18 +98,26 @@ struct run {
 	int32_t topic_count, tp_count;
 	struct cluster *cluster;
 	struct checks *checks;
+	struct group_checks *groups;
 	struct faults *faults;
 	struct admin *admin;
 	struct producer *producers[PRODUCERS_MAX];
 	int producer_count;
 	struct consumer *consumers[CONSUMERS_MAX];
 	int consumer_count;
+	struct member *members[MEMBERS_MAX];
+	int member_count;
+	struct committer *committers[COMMITTERS_MAX];
+	int committer_count;
 	struct result res;
 };
 
+/* ---- topics.c ---- */
 /* tp index -> topic */
 struct topic *run_topic_of(struct run *r, int32_t tp);
 static inline int32_t run_partition_of(struct run *r, int32_t tp) { return tp - run_topic_of(r, tp)->first_tp; }
+/* Clients write and read it: live, not internal. */
+static inline bool run_topic_is_data(const struct topic *t) { return t->state == TOPIC_LIVE && !t->internal; }
 /* A topic that is wanted, live or being deleted; NULL if none has that name. */
 struct topic *run_topic_find(struct run *r, struct slice name);
 struct topic *run_topic_new(struct run *r, const char *name, int32_t partitions, int32_t min_isr, bool flush, bool churn);
@@ -158,3 +173,13 @@ void sim_consumers_free(struct run *r);
 void sim_consumers_audit(struct run *r); /* starts one more, which reads everything from the start */
 /* Position of the slowest consumer in tp; INT64_MAX if nobody reads it. */
 int64_t sim_consumers_position(struct run *r, int32_t tp);
+
+/* ---- client_group.c: members of groups; client_committer.c: committers without membership, and the admin of groups ---- */
+void sim_members_init(struct run *r);
+void sim_members_free(struct run *r);
+void sim_members_heal(struct run *r); /* who is away comes back; from now on nobody goes */
+/* Each group is stable in one generation, its members own every partition, have read to the end and committed that. */
+bool sim_members_settled(struct run *r, struct str *what);
+void sim_committers_init(struct run *r);
+void sim_committers_free(struct run *r);
+bool sim_committers_settled(struct run *r, struct str *what); /* everything that was committed was read back since the quiet */

@@ -307,8 +307,8 @@ static void tell_each(const struct options *o, const struct board *board, uint64
 		const struct result *res = &board->results[i];
 		char hash[65];
 		hex(res->hash, hash);
-		printf("seed=%llu %s acked=%lld read=%lld faults=%lld leader_changes=%lld truncations=%lld lost_excused=%lld virtual_s=%.1f events=%llu hash=%s\n",
-			(unsigned long long)(o->seed_first + i), outcomes[res->outcome], (long long)res->acked, (long long)res->read, (long long)res->faults,
+		printf("seed=%llu %s acked=%lld read=%lld commits=%lld rebalances=%lld faults=%lld leader_changes=%lld truncations=%lld lost_excused=%lld virtual_s=%.1f events=%llu hash=%s\n",
+			(unsigned long long)(o->seed_first + i), outcomes[res->outcome], (long long)res->acked, (long long)res->read, (long long)res->commits, (long long)res->rebalances, (long long)res->faults,
 			(long long)res->leader_changes, (long long)res->truncations, (long long)res->lost_excused, (double)res->virtual_us / 1e6,
 			(unsigned long long)res->events, hash);
 	}
@@ -324,6 +324,8 @@ static int report(const struct options *o, const struct board *board, uint64_t c
 			sum.outcome = res->outcome;
 		sum.acked += res->acked;
 		sum.read += res->read;
+		sum.commits += res->commits;
+		sum.rebalances += res->rebalances;
 		sum.faults += res->faults;
 		sum.leader_changes += res->leader_changes;
 		sum.truncations += res->truncations;
@@ -334,8 +336,8 @@ static int report(const struct options *o, const struct board *board, uint64_t c
 		tell_each(o, board, count);
 	if (o->json) {
 		printf("{\"seeds\":%llu,\"acked\":%lld,\"read\":%lld,\"faults\":%lld,\"leader_changes\":%lld,\"truncations\":%lld,\"virtual_s\":%.1f,\"wall_s\":%.2f,"
-		       "\"hash\":\"%s\",\"violations\":[", (unsigned long long)count, (long long)sum.acked, (long long)sum.read, (long long)sum.faults,
-			(long long)sum.leader_changes, (long long)sum.truncations, (double)sum.virtual_us / 1e6, wall_s, hash);
+		       "\"commits\":%lld,\"rebalances\":%lld,\"hash\":\"%s\",\"violations\":[", (unsigned long long)count, (long long)sum.acked, (long long)sum.read, (long long)sum.faults,
+			(long long)sum.leader_changes, (long long)sum.truncations, (double)sum.virtual_us / 1e6, wall_s, (long long)sum.commits, (long long)sum.rebalances, hash);
 		tell_failures(o, board, count, OUTCOME_VIOLATION);
 		printf("],\"no_progress\":[");
 		tell_failures(o, board, count, OUTCOME_NO_PROGRESS);
@@ -343,6 +345,7 @@ static int report(const struct options *o, const struct board *board, uint64_t c
 	} else {
 		tell_failures(o, board, count, OUTCOME_VIOLATION);
 		tell_failures(o, board, count, OUTCOME_NO_PROGRESS);
+		printf("groups: commits=%lld rebalances=%lld\n", (long long)sum.commits, (long long)sum.rebalances);
 		printf("seeds=%llu acked=%lld read=%lld faults=%lld leader_changes=%lld truncations=%lld virtual_s=%.1f wall_s=%.2f hash=%s\n",
 			(unsigned long long)count, (long long)sum.acked, (long long)sum.read, (long long)sum.faults, (long long)sum.leader_changes,
 			(long long)sum.truncations, (double)sum.virtual_us / 1e6, wall_s, hash);

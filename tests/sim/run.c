@@ -7,37 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/check.h"
 #include "tests/sim/checks.h"
+#include "tests/sim/checks_groups.h"
 
 enum { POLL_US = 10000, SETTLE_US = 250000, GRACE_US = 30000000 };
-
-struct topic *run_topic_of(struct run *r, int32_t tp)
-{
-	for (int32_t i = r->topic_count; i-- > 0;)
-		if (tp >= r->topics[i].first_tp)
-			return &r->topics[i];
-	return &r->topics[0];
-}
-
-struct topic *run_topic_find(struct run *r, struct slice name)
-{
-	for (int32_t i = 0; i < r->topic_count; i++)
-		if (r->topics[i].state != TOPIC_GONE && slice_eq_str(name, r->topics[i].name))
-			return &r->topics[i];
-	return NULL;
-}
-
-struct topic *run_topic_new(struct run *r, const char *name, int32_t partitions, int32_t min_isr, bool flush, bool churn)
-{
-	ASSERT(r->topic_count < TOPICS_MAX && partitions <= PARTITIONS_MAX);
-	struct topic *t = &r->topics[r->topic_count++];
-	*t = (struct topic){.state = TOPIC_WANTED, .partitions = partitions, .first_tp = r->tp_count, .min_isr = min_isr, .flush = flush, .churn = churn};
-	snprintf(t->name, sizeof(t->name), "%s", name);
-	r->tp_count += partitions;
-	sim_note(r->w, "topic %s is wanted: %d partitions, min isr %d%s", name, partitions, min_isr, flush ? ", flush" : "");
-	return t;
-}
 
 static void outcome(struct run *r, enum outcome o, const char *text)
 {
@@ -74,6 +47,7 @@ static void heal_event(struct sim_world *w, void *ctx)
 	r->healed = true;
 	faults_heal(r);
 	sim_consumers_audit(r);
+	sim_members_heal(r);
 }
 
 static void quiet_event(struct sim_world *w, void *ctx)
@@ -86,7 +60,8 @@ static void quiet_event(struct sim_world *w, void *ctx)
 static bool all_well(struct run *r, struct str *what)
 {
 	str_clear(what);
-	return checks_available(r, what) && sim_producers_settled(r, what) && checks_converged(r, what);
+	return checks_available(r, what) && sim_producers_settled(r, what) && checks_converged(r, what) && sim_members_settled(r, what) &&
+	       sim_committers_settled(r, what);
 }
 
 static void step_until(struct run *r, int64_t t_us)
@@ -152,10 +127,13 @@ void run_seed(const struct options *opt, uint64_t seed, volatile int64_t *progre
 	r->chroot = rng_chance(r->rng, 0.5) ? "/a/b" : "";
 	times(r);
 	checks_init(r);
+	group_checks_init(r);
 	cluster_init(r);
 	admin_init(r);
 	sim_producers_init(r);
 	sim_consumers_init(r);
+	sim_members_init(r);
+	sim_committers_init(r);
 	faults_init(r);
 	sim_at(r->w, POLL_US, poll_event, r);
 	sim_at(r->w, r->heal_us, heal_event, r);
@@ -168,8 +146,11 @@ void run_seed(const struct options *opt, uint64_t seed, volatile int64_t *progre
 	cluster_free(r);
 	sim_producers_free(r);
 	sim_consumers_free(r);
+	sim_members_free(r);
+	sim_committers_free(r);
 	admin_free(r);
 	faults_free(r);
+	group_checks_free(r);
 	checks_free(r);
 	if (cfg.trace && cfg.trace != stdout)
 		fclose(cfg.trace);

@@ -26,7 +26,6 @@ int32_t cluster_broker_id_of(int idx) { return idx + 1; }
 int cluster_broker_index_of(int32_t id) { return id >= 1 && id <= BROKERS ? id - 1 : -1; }
 struct sim_host *cluster_broker_host(struct run *r, int idx) { (void)r; return hosts[idx]; }
 int64_t sim_consumers_position(struct run *r, int32_t tp) { (void)r; (void)tp; return INT64_MAX; }
-struct topic *run_topic_of(struct run *r, int32_t tp) { (void)tp; return &r->topics[0]; }
 
 void run_violation(struct run *r, const char *check, const char *fmt, ...)
 {
