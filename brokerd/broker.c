@@ -54,10 +54,30 @@ static void image_freed(struct msg *m)
 	mem_free(CONTAINER_OF(m, struct image_msg, msg));
 }
 
+/* Connection limits that may have changed. */
+static void limit_connections(struct data_loop *d, const struct running *r)
+{
+	if (d->limits_version == r->version + 1)
+		return;
+	d->limits_version = r->version + 1;
+	struct net_limit_values v = {.total = (uint32_t)r->max_connections, .per_ip = (uint32_t)r->max_connections_per_ip};
+	struct net_ip_limit *over = NULL;
+	char address[CONFIG_ADDRESS_MAX];
+	int32_t count;
+	size_t cap = 0;
+	for (const char *list = r->per_ip_overrides; config_next_ip_limit(&list, address, &count) == 0;) {
+		MEM_GROW(over, cap, v.override_count + 1);
+		over[v.override_count++] = (struct net_ip_limit){net_address_hash(address), (uint32_t)count};
+	}
+	v.overrides = over;
+	net_loop_limit(d->net, &v);
+	mem_free(over);
+}
+
 static void image_arrived(struct msg *m)
 {
 	struct image_msg *im = CONTAINER_OF(m, struct image_msg, msg);
-	net_loop_limit(im->loop->net, running_of(&im->loop->running, im->image)->max_connections);
+	limit_connections(im->loop, running_of(&im->loop->running, im->image));
 	api_set_image(im->loop->api, im->image);
 	im->msg.deliver = image_freed;
 	loop_post(im->msg.from, m);
@@ -513,12 +533,18 @@ static void load_all(struct broker *b)
 static void make_loops(struct broker *b)
 {
 	const struct broker_config *cfg = b->cfg;
+	b->limits = net_limits_new();
 	struct net_config nc = {
 		.frame_bytes_max = cfg->socket_request_max_bytes,
 		.idle_max_ms = cfg->connections_max_idle_ms,
 		.inflight_max = 128,
 		.receive_bytes_max = (cfg->queued_max_request_bytes > 0 ? (uint64_t)cfg->queued_max_request_bytes : 512ull << 20) / b->loop_count,
+		.limits = b->limits,
 		.connections_max = (uint32_t)cfg->max_connections,
+		/* as Kafka: brokers that have a listener of their own get in even when clients have taken all places */
+		.free_listener = cfg->listener_count > 1 ? cfg->inter_broker_listener : NULL,
+		.send_buffer_bytes = cfg->socket_send_buffer_bytes,
+		.receive_buffer_bytes = cfg->socket_receive_buffer_bytes,
 		.request_arena_max = 16 << 20,
 	};
 	struct fetch_homes_config fc = {.slots_max = cfg->fetch_session_slots, .evict_ms = 120000, .fetch_max_bytes = cfg->replica.fetch_max_bytes};
@@ -877,7 +903,9 @@ void broker_free(struct broker *b)
 		broker_topics_drop(&b->loops[l]);
 		net_loop_free(b->nets[l]);
 		api_free(b->loops[l].api);
+		running_seat_fini(&b->loops[l].running);
 	}
+	net_limits_free(b->limits);
 	inventory_clear(b);
 	mem_free(b->inventory);
 	mem_free(b->load_next);

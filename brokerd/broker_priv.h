@@ -35,6 +35,7 @@ struct data_loop {
 	struct net_loop *net;
 	struct api *api;
 	struct running_seat running;
+	uint64_t limits_version;  /* of the configs whose connection limits are set, and one more; 0 none */
 	struct ping ping;
 	struct shard_order_msg stats_order;
 	bool stats_out;
@@ -59,6 +60,7 @@ struct broker {
 	struct coordinator **coordinators;
 	struct fetch_home **homes;
 	struct net_loop **nets;
+	struct net_limits *limits;
 	struct shard_host host;
 	struct ask_services services;
 	struct registration *reg;

@@ -4,7 +4,7 @@ libkbroker_a_SOURCES = \
 	brokerd/broker.c brokerd/broker.h brokerd/broker_priv.h brokerd/lag.c brokerd/status.c \
 	brokerd/config/config.c brokerd/config/config.h brokerd/config/running.c brokerd/config/running.h \
 	brokerd/meta/image.c brokerd/meta/image.h \
-	brokerd/net/net.c brokerd/net/net.h \
+	brokerd/net/limits.c brokerd/net/limits.h brokerd/net/net.c brokerd/net/net.h \
 	brokerd/api/api.c brokerd/api/api.h brokerd/api/api_priv.h brokerd/api/admin.c brokerd/api/configs.c brokerd/api/create.c brokerd/api/fetch.c \
 	brokerd/api/group_offsets.c brokerd/api/groups.c \
 	brokerd/api/metadata.c brokerd/api/offsets.c brokerd/api/produce.c brokerd/api/records.c brokerd/api/versions.c \

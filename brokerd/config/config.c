@@ -334,6 +334,17 @@ static void read_group_settings(struct reader *r)
 	c->offsets.check_interval_ms = number(r, "offsets.retention.check.interval.ms");
 }
 
+static void read_ip_limits(struct reader *r)
+{
+	struct str why = {0};
+	const char *overrides = text(r, "max.connections.per.ip.overrides");
+	if (broker_key_check(broker_key_find("max.connections.per.ip.overrides"), overrides, &why))
+		fail(r, "max.connections.per.ip.overrides", "`%s` is not a list of ADDRESS:COUNT with numeric addresses", overrides);
+	else if (number(r, "max.connections.per.ip") == 0 && !*overrides)
+		fail(r, "max.connections.per.ip", "0 is allowed only when max.connections.per.ip.overrides is set");
+	str_fini(&why);
+}
+
 static void read_all(struct reader *r)
 {
 	struct broker_config *c = r->c;
@@ -359,6 +370,9 @@ static void read_all(struct reader *r)
 	c->socket_request_max_bytes = (int32_t)number(r, "socket.request.max.bytes");
 	c->listen_backlog = (int32_t)number(r, "socket.listen.backlog.size");
 	c->max_connections = (int32_t)number(r, "max.connections");
+	c->socket_send_buffer_bytes = is_set(r, "socket.send.buffer.bytes") ? (int32_t)number(r, "socket.send.buffer.bytes") : 0;
+	c->socket_receive_buffer_bytes = is_set(r, "socket.receive.buffer.bytes") ? (int32_t)number(r, "socket.receive.buffer.bytes") : 0;
+	read_ip_limits(r);
 	c->connections_max_idle_ms = number(r, "connections.max.idle.ms");
 	c->queued_max_request_bytes = number(r, "queued.max.request.bytes");
 	c->num_partitions = (int32_t)number(r, "num.partitions");

@@ -34,6 +34,7 @@ struct broker_config {
 	uint32_t data_loops;           /* 0 = one per CPU */
 	int64_t log_dir_reserved_bytes;
 	int32_t socket_request_max_bytes, listen_backlog, max_connections;
+	int32_t socket_send_buffer_bytes, socket_receive_buffer_bytes; /* 0: not in the file, the kernel's choice */
 	int64_t connections_max_idle_ms, queued_max_request_bytes;
 	int32_t num_partitions, default_replication_factor;
 	bool auto_create_topics;

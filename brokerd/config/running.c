@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/mem.h"
+
 /* Whether a value that somebody wrote to ZooKeeper counts. */
 static bool usable(const char *key, const char *value, bool per_broker)
 {
@@ -113,8 +115,16 @@ const struct running *running_of(struct running_seat *seat, const struct image *
 	r->timestamp_before_max_ms = number(seat->file, im, "log.message.timestamp.before.max.ms");
 	r->timestamp_after_max_ms = number(seat->file, im, "log.message.timestamp.after.max.ms");
 	r->timestamp_difference_max_ms = number(seat->file, im, "log.message.timestamp.difference.max.ms");
-	r->max_connections = (uint32_t)number(seat->file, im, "max.connections");
+	r->max_connections = (int32_t)number(seat->file, im, "max.connections");
+	r->max_connections_per_ip = (int32_t)number(seat->file, im, "max.connections.per.ip");
+	mem_free(r->per_ip_overrides);
+	r->per_ip_overrides = mem_strdup(running_value(seat->file, im, "max.connections.per.ip.overrides", NULL, NULL));
 	return r;
+}
+
+void running_seat_fini(struct running_seat *seat)
+{
+	mem_free(seat->now.per_ip_overrides);
 }
 
 /* ---- topics ---- */

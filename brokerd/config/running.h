@@ -24,13 +24,15 @@ struct running {
 	uint64_t version; /* image_configs_version that it was made from */
 	struct log_config log;
 	int64_t timestamp_before_max_ms, timestamp_after_max_ms, timestamp_difference_max_ms; /* as set; log has what comes of them */
-	uint32_t max_connections;
+	int32_t max_connections, max_connections_per_ip;
+	char *per_ip_overrides; /* text, as config_next_ip_limit reads it */
 };
-struct running_seat { /* one per data loop */
+struct running_seat { /* one per data loop; zeroed but for the file */
 	const struct broker_config *file;
 	struct running now;
 	bool taken;
 };
+void running_seat_fini(struct running_seat *seat);
 /* Of the image or a newer one; valid until the next call. */
 const struct running *running_of(struct running_seat *seat, const struct image *im);
 /* The log settings of a topic: its overrides over the broker's values. ctx is a seat of the calling loop (shard.h). */

@@ -54,6 +54,7 @@ struct net_conn {
 	bool stopped;              /* on_space said no */
 	bool in_data;              /* the connection can move to another loop only from there */
 	bool held, closing, parsing, dead;
+	uint32_t place;            /* in the table of addresses */
 };
 
 /* A piece of receive memory that nobody uses. */
@@ -66,6 +67,7 @@ struct net_loop {
 	struct loop *loop;
 	uint32_t idx;
 	struct net_config cfg;
+	struct net_limit_values limits; /* its overrides are ours */
 	net_handler_fn *fn;
 	void *ctx;
 	struct net_loop **peers;
@@ -414,6 +416,7 @@ static void conn_orphan(struct net_conn *c)
 	buf_unref(c->rx);
 	c->rx = NULL;
 	c->net->stats.connections--;
+	net_limits_leave(c->net->cfg.limits, c->place);
 	if (!c->parsing)
 		mem_free(c);
 }
@@ -714,7 +717,9 @@ static void on_accept(struct listener *ln, struct conn *conn, void *ctx)
 	struct net_listener *nl = ctx;
 	struct net_loop *n = nl->net;
 	(void)ln;
-	if (n->stats.connections >= n->cfg.connections_max) {
+	uint32_t place;
+	bool exempt = n->cfg.free_listener && strcmp(n->cfg.free_listener, nl->name) == 0;
+	if (!net_limits_enter(n->cfg.limits, &n->limits, conn->peer, exempt, &place)) {
 		n->stats.refused++;
 		conn_close(conn);
 		return;
@@ -723,6 +728,7 @@ static void on_accept(struct listener *ln, struct conn *conn, void *ctx)
 	c->net = n;
 	c->conn = conn;
 	c->listener = nl->name;
+	c->place = place;
 	c->active_us = loop_now_us(n->loop);
 	list_init(&c->link);
 	list_init(&c->wait_link);
@@ -786,6 +792,7 @@ struct net_loop *net_loop_new(struct loop *l, uint32_t idx, const struct net_con
 	n->loop = l;
 	n->idx = idx;
 	n->cfg = *cfg;
+	n->limits = (struct net_limit_values){.total = cfg->connections_max, .per_ip = UINT32_MAX};
 	n->fn = fn;
 	n->ctx = ctx;
 	list_init(&n->conns);
@@ -796,9 +803,14 @@ struct net_loop *net_loop_new(struct loop *l, uint32_t idx, const struct net_con
 	return n;
 }
 
-void net_loop_limit(struct net_loop *n, uint32_t connections_max)
+void net_loop_limit(struct net_loop *n, const struct net_limit_values *v)
 {
-	n->cfg.connections_max = connections_max;
+	struct net_ip_limit *copy = mem_alloc(sizeof(*copy) * (v->override_count + 1));
+	if (v->override_count)
+		memcpy(copy, v->overrides, sizeof(*copy) * v->override_count);
+	mem_free((struct net_ip_limit *)(uintptr_t)n->limits.overrides);
+	n->limits = *v;
+	n->limits.overrides = copy;
 }
 
 void net_loop_set_peers(struct net_loop *n, struct net_loop **peers, uint32_t count)
@@ -814,7 +826,8 @@ int net_listen(struct net_loop *n, const char *name, const char *host, uint16_t 
 	nl->net = n;
 	nl->name = mem_strdup(name);
 	list_init(&nl->link);
-	struct listen_config lc = {.host = host, .port = port, .backlog = backlog, .on_accept = on_accept, .ctx = nl};
+	struct listen_config lc = {.host = host, .port = port, .backlog = backlog, .on_accept = on_accept, .ctx = nl,
+		.send_buffer_bytes = n->cfg.send_buffer_bytes, .receive_buffer_bytes = n->cfg.receive_buffer_bytes};
 	int err = listener_open(n->loop, &lc, &nl->ln);
 	if (err) {
 		mem_free(nl->name);
@@ -865,6 +878,7 @@ void net_loop_free(struct net_loop *n)
 	buf_unref(n->slab);
 	blocks_collect(n);
 	blocks_give_up(n, SIZE_MAX);
+	mem_free((struct net_ip_limit *)(uintptr_t)n->limits.overrides);
 	mem_free(n);
 }
 

@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include "brokerd/net/limits.h"
 #include "common/base/arena.h"
 #include "common/base/buf.h"
 #include "common/base/list.h"
@@ -26,7 +27,10 @@ struct net_config {
 	int64_t idle_max_ms;        /* connections.max.idle.ms; <= 0 never */
 	uint32_t inflight_max;      /* requests of one connection that are not answered; then it is not read */
 	uint64_t receive_bytes_max; /* receive buffers of this loop, together */
-	uint32_t connections_max;   /* of this loop */
+	struct net_limits *limits;  /* shared by all loops */
+	uint32_t connections_max;   /* until net_loop_limit says otherwise */
+	const char *free_listener;  /* whose connections connections_max does not concern; NULL none */
+	int32_t send_buffer_bytes, receive_buffer_bytes; /* of sockets; 0 or less: as the kernel thinks best */
 	uint64_t request_arena_max; /* memory that decoding one request may take, beside its bytes */
 };
 
@@ -62,8 +66,8 @@ typedef enum net_verdict net_handler_fn(void *ctx, struct net_request *r);
 
 struct net_loop *net_loop_new(struct loop *l, uint32_t idx, const struct net_config *cfg, net_handler_fn *fn, void *ctx);
 void net_loop_free(struct net_loop *n);
-/* Another connections_max; those that are there stay. On the loop. */
-void net_loop_limit(struct net_loop *n, uint32_t connections_max);
+/* Other limits (copied); connections that are there stay. On the loop. */
+void net_loop_limit(struct net_loop *n, const struct net_limit_values *v);
 /* All net loops of the broker, in order of idx, so that connections can move. */
 void net_loop_set_peers(struct net_loop *n, struct net_loop **peers, uint32_t count);
 /* Opens a listener; port 0 = any (ret_port). Runs on the loop. */

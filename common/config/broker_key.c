@@ -39,8 +39,24 @@ bool broker_key_live(const struct config_key *k)
 	return k->cls == CONFIG_USED && broker_key_mode(k) == CONFIG_CLUSTER_WIDE;
 }
 
+static int check_ip_limits(const char *key, const char *value, struct str *problem)
+{
+	char address[CONFIG_ADDRESS_MAX];
+	int32_t count;
+	int err;
+	const char *list = value;
+	while ((err = config_next_ip_limit(&list, address, &count)) == 0)
+		;
+	if (err == ERR_NOENT)
+		return 0;
+	str_printf(problem, "Invalid value %s for configuration %s: It must be a list of ADDRESS:COUNT with numeric addresses", value, key);
+	return ERR_INVAL;
+}
+
 int broker_key_check(const struct config_key *k, const char *value, struct str *problem)
 {
+	if (!strcmp(k->name, "max.connections.per.ip.overrides"))
+		return check_ip_limits(k->name, value, problem);
 	const struct topic_config_key *t = topic_config_of_broker_key(k->name);
 	struct config_rule rule = {k->type, k->least, k->greatest, t ? t->words : NULL};
 	if (t && k->type == CONFIG_DOUBLE) {

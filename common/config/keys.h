@@ -34,15 +34,15 @@
 	X("queued.max.request.bytes", LONG, "-1", INT64_MIN, INT64_MAX, USED, "Memory for waiting requests; -1 no limit.") \
 	X("request.timeout.ms", INT, "30000", INT32_MIN, INT32_MAX, USED, "Time the broker waits for answers as a client (also auto topic creation).") \
 	X("socket.request.max.bytes", INT, "104857600", 1, INT32_MAX, USED, "Largest request; larger or negative size closes the connection.") \
-	X("socket.receive.buffer.bytes", INT, "102400", INT32_MIN, INT32_MAX, NO_EFFECT, "SO_RCVBUF; -1 OS default.") \
-	X("socket.send.buffer.bytes", INT, "102400", INT32_MIN, INT32_MAX, NO_EFFECT, "SO_SNDBUF; -1 OS default.") \
+	X("socket.receive.buffer.bytes", INT, "102400", INT32_MIN, INT32_MAX, USED, "SO_RCVBUF; -1 OS default.") \
+	X("socket.send.buffer.bytes", INT, "102400", INT32_MIN, INT32_MAX, USED, "SO_SNDBUF; -1 OS default.") \
 	X("socket.listen.backlog.size", INT, "50", 1, INT32_MAX, USED, "listen() backlog.") \
 	X("connections.max.idle.ms", LONG, "600000", INT64_MIN, INT64_MAX, USED, "Close connections idle this long.") \
 	X("connections.max.reauth.ms", LONG, "0", INT64_MIN, INT64_MAX, SECURITY, "SASL session lifetime told to clients (0 none); settable per listener and mechanism; longer use without re-authentication closes the connection.") \
 	X("connection.failed.authentication.delay.ms", INT, "100", 0, INT32_MAX, NO_EFFECT, "Delay before closing after a failed authentication; less than connections.max.idle.ms.") \
 	X("max.connections", INT, "2147483647", 0, INT32_MAX, USED, "Connections in total or per listener (prefix); inter-broker listener may exceed by closing others.") \
-	X("max.connections.per.ip", INT, "2147483647", 0, INT32_MAX, NO_EFFECT, "Connections per address; 0 only with overrides.") \
-	X("max.connections.per.ip.overrides", STRING, "", 0, 0, NO_EFFECT, "host:count list.") \
+	X("max.connections.per.ip", INT, "2147483647", 0, INT32_MAX, USED, "Connections per address; 0 only with overrides.") \
+	X("max.connections.per.ip.overrides", STRING, "", 0, 0, USED, "host:count list.") \
 	X("max.connection.creation.rate", INT, "2147483647", 0, INT32_MAX, NO_EFFECT, "New connections per second, total or per listener.") \
 	X("log.dir", STRING, "/tmp/kafka-logs", 0, 0, USED, "Data dir when log.dirs is not set.") \
 	X("log.dirs", STRING, NULL, 0, 0, USED, "Comma list of data dirs.") \

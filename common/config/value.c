@@ -64,6 +64,44 @@ bool config_word_in(const char *words, const char *word, size_t len)
 	return false;
 }
 
+static bool numeric_address(const char *s, size_t len)
+{
+	bool v6 = memchr(s, ':', len) != NULL, any = false;
+	for (size_t i = 0; i < len; i++) {
+		bool hex = (s[i] >= 'a' && s[i] <= 'f') || (s[i] >= 'A' && s[i] <= 'F');
+		if (!((s[i] >= '0' && s[i] <= '9') || s[i] == '.' || (v6 && (hex || s[i] == ':'))))
+			return false;
+		any |= s[i] == '.' || s[i] == ':';
+	}
+	return any;
+}
+
+int config_next_ip_limit(const char **list, char ret_address[CONFIG_ADDRESS_MAX], int32_t *ret_count)
+{
+	size_t len;
+	const char *e = next_entry(list, &len);
+	if (!e || (len == 0 && !*list))
+		return ERR_NOENT;
+	size_t host = len;
+	while (host && e[host - 1] != ':')
+		host--;
+	char count[16];
+	if (host < 2 || host > CONFIG_ADDRESS_MAX || len - host == 0 || len - host >= sizeof(count))
+		return ERR_INVAL;
+	memcpy(count, e + host, len - host);
+	count[len - host] = 0;
+	host--;
+	if (host >= 2 && e[0] == '[' && e[host - 1] == ']') {
+		e++;
+		host -= 2;
+	}
+	if (!numeric_address(e, host) || str_to_i32(count, ret_count) || *ret_count < 0)
+		return ERR_INVAL;
+	memcpy(ret_address, e, host);
+	ret_address[host] = 0;
+	return 0;
+}
+
 static void add_entry(struct str *out, const char *entry, size_t len)
 {
 	if (out->len)

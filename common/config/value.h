@@ -22,6 +22,10 @@ bool config_value_same(enum config_type type, const char *a, const char *b);
 MUST_CHECK int config_i64(const char *value, int64_t *ret);
 MUST_CHECK int config_bool(const char *value, bool *ret);
 bool config_word_in(const char *words, const char *word, size_t len);
+/* The next HOST:COUNT of max.connections.per.ip.overrides. 0: *list moved on; ERR_NOENT: no more; ERR_INVAL: it is none. Only numeric
+ * addresses are taken: a name would have to be looked up whenever somebody connects. */
+enum { CONFIG_ADDRESS_MAX = 64 };
+MUST_CHECK int config_next_ip_limit(const char **list, char ret_address[CONFIG_ADDRESS_MAX], int32_t *ret_count);
 /* A list as Kafka appends to it (what is there already is left out) and subtracts from it (each entry once). */
 void config_list_append(struct str *out, const char *list, const char *more);
 void config_list_subtract(struct str *out, const char *list, const char *less);

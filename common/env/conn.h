@@ -50,6 +50,7 @@ struct listen_config {
 	const char *host; /* "" or "0.0.0.0": all */
 	uint16_t port;    /* 0 = any (see ret_port) */
 	int backlog;
+	int32_t send_buffer_bytes, receive_buffer_bytes; /* of accepted sockets; 0 or less: as the kernel thinks best */
 	/* A new connection; set c->handler and c->ctx here, or conn_close it. */
 	void (*on_accept)(struct listener *ln, struct conn *c, void *ctx);
 	void *ctx;

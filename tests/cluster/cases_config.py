@@ -103,10 +103,11 @@ def broker_configs(c):
     """Per broker over the cluster's default over the file, in force at once and after a restart."""
     c.start(message__max__bytes=4000)
     c.create_topic("b", 1, 3, "max.message.bytes=1000000")
-    for t in ("b1", "b2", "b3"):
+    leads = {}
+    while len(leads) < 2:  # the first replica is drawn
+        t = "b%d" % len(c.zk().children("/brokers/topics"))
         c.create_topic(t, 1)
-    leads = {c.state(t, 0)["leader"]: t for t in ("b1", "b2", "b3")}
-    check(len(leads) >= 2, "leaders are spread: %s", leads)
+        leads.setdefault(c.state(t, 0)["leader"], t)
     one, two = sorted(leads)[:2]
     w1, w2 = wire.Conn(c.port(one)), wire.Conn(c.port(two))
     takes = lambda b, size: produce_code(c, leads[b], size, b) == 0  # noqa: E731
@@ -139,6 +140,42 @@ def broker_configs(c):
     check(describe(w2, BROKER, str(two), ["message.max.bytes"])[2]["message.max.bytes"].value == "9000", "the default is in force again")
     ok(alter(w2, [(BROKER, "", [])]))
     check(describe(w2, BROKER, str(two), ["message.max.bytes"])[2]["message.max.bytes"].value == "4000", "and the file")
+
+
+def connection_limits(c):
+    """max.connections and max.connections.per.ip over all data loops, changed while clients are there."""
+    c.zk_start()
+    c.add_controller(101).start()
+    c.add_broker(1, default__replication__factor=1, min__insync__replicas=1, max__connections=40).start()
+    c.wait_serving()
+    admin = wire.Conn(c.port(1))
+    held = [admin]
+
+    def gets_in():
+        w = wire.Conn(c.port(1))
+        try:
+            w.call(wire.API_VERSIONS, 0, b"")
+        except OSError:
+            w.close()
+            return False
+        held.append(w)
+        return True
+    describe(admin, BROKER, "1", ["broker.id"])
+    for _ in range(9):
+        check(gets_in(), "ten of forty connections get in")
+    ok(incremental(admin, [(BROKER, "1", [("max.connections.per.ip", SET, "12")])]))
+    check(gets_in() and gets_in() and not gets_in(), "twelve of twelve")
+    ok(incremental(admin, [(BROKER, "", [("max.connections.per.ip.overrides", SET, "10.9.9.9:1,127.0.0.1:14")])]))
+    check(gets_in() and gets_in() and not gets_in(), "fourteen from this address")
+    check(incremental(admin, [(BROKER, "", [("max.connections.per.ip.overrides", SET, "localhost:14")])])[0][0] == 42, "names are not taken")
+    ok(incremental(admin, [(BROKER, "", [("max.connections.per.ip.overrides", DELETE, None)]), (BROKER, "1", [("max.connections.per.ip", DELETE, None)])]))
+    while len(held) < 40:
+        check(gets_in(), "up to forty")
+    check(not gets_in(), "the file's limit is in force again")
+    ok(incremental(admin, [(BROKER, "", [("max.connections", SET, "41")])]))
+    check(gets_in() and not gets_in(), "forty-one")
+    held.pop().close()
+    c.until(gets_in, "a place that was left is taken again", 5)
 
 
 def by_znodes(c):
@@ -236,4 +273,4 @@ def recovery_threads(c):
     check(names.count("load") == 6, "threads that loaded: %d of 2 directories times 3", names.count("load"))
 
 
-CASES = {f.__name__: f for f in (topic_configs, min_isr, broker_configs, by_znodes, many_changes, recovery_threads)}
+CASES = {f.__name__: f for f in (topic_configs, min_isr, broker_configs, by_znodes, connection_limits, many_changes, recovery_threads)}

@@ -131,7 +131,11 @@ static void test_bad_values(void)
 		{"log.message.timestamp.type=now", "log.message.timestamp.type", "CreateTime"}, {"log.cleanup.policy=compact", "log.cleanup.policy", "delete"},
 		{"log.dirs=relative/dir", "log.dirs", "absolute"}, {"log.dirs=/a,/b,/a/", "log.dirs", "twice"}, {"log.dirs=", "log.dirs", "names no directory"},
 		{"admin.listener=9999", "admin.listener", "HOST:PORT"}, {"admin.listener=localhost:99999", "admin.listener", "HOST:PORT"},
-		{"log.retention.ms=1d", "log.retention.ms", "`1d`"}, {"replica.fetch.max.bytes=-1", "replica.fetch.max.bytes", "0"},
+		{"log.retention.ms=1d", "log.retention.ms", "`1d`"},
+		{"max.connections.per.ip.overrides=localhost:5", "max.connections.per.ip.overrides", "ADDRESS:COUNT"},
+		{"max.connections.per.ip.overrides=10.0.0.1", "max.connections.per.ip.overrides", "ADDRESS:COUNT"},
+		{"max.connections.per.ip=0", "max.connections.per.ip", "overrides"},
+		 {"replica.fetch.max.bytes=-1", "replica.fetch.max.bytes", "0"},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		CU_ASSERT_EQUAL(parse_more(rows[i].line), ERR_INVAL);
@@ -190,11 +194,15 @@ static void test_no_effect(void)
 	CU_ASSERT_EQUAL(lines_of(&warnings), 1);
 	CU_ASSERT_EQUAL(parse_more("num.io.threads=8"), 0);
 	CU_ASSERT_EQUAL(warnings.len, 0);
-	CU_ASSERT_EQUAL(parse_more("log.cleaner.threads=2\nsocket.send.buffer.bytes=1\nnum.network.threads=3"), 0);
+	CU_ASSERT_EQUAL(parse_more("log.cleaner.threads=2\nnum.io.threads=9\nnum.network.threads=3"), 0);
 	CU_ASSERT_EQUAL(lines_of(&warnings), 2);
 	/* controllerd's keys may stand in the common file */
 	CU_ASSERT_EQUAL(parse_more("auto.leader.rebalance.enable=false"), 0);
 	CU_ASSERT_EQUAL(warnings.len, 0);
+	CU_ASSERT_EQUAL(parse_more("socket.send.buffer.bytes=4096\nmax.connections.per.ip=0\nmax.connections.per.ip.overrides=127.0.0.1:5, [::1]:6"), 0);
+	CU_ASSERT_EQUAL(warnings.len, 0);
+	CU_ASSERT_EQUAL(cfg->socket_send_buffer_bytes, 4096);
+	CU_ASSERT_EQUAL(cfg->socket_receive_buffer_bytes, 0);
 	finish();
 }
 
@@ -366,6 +374,7 @@ static void test_running(void)
 	CU_ASSERT_EQUAL(running_of(&seat, im)->log.max_message_bytes, 500);
 	struct image *old = image_empty(); /* a request that carries an older image does not bring old values back */
 	CU_ASSERT_EQUAL(running_of(&seat, old)->version, image_configs_version(im));
+	running_seat_fini(&seat);
 	image_unref(old);
 	image_unref(im);
 	finish();

@@ -365,9 +365,48 @@ static void net_up(void)
 	CU_ASSERT_TRUE(ln->port != 0);
 }
 
+/* What the kernel thinks of the socket that was accepted on this port. */
+static int socket_option(uint16_t port, int option)
+{
+	for (int fd = 3; fd < 200; fd++) {
+		struct sockaddr_in a, peer;
+		socklen_t len = sizeof(a), peer_len = sizeof(peer);
+		int v;
+		if (getsockname(fd, (struct sockaddr *)&a, &len) || a.sin_family != AF_INET || a.sin_port != htons(port) || getpeername(fd, (struct sockaddr *)&peer, &peer_len))
+			continue;
+		len = sizeof(v);
+		return getsockopt(fd, SOL_SOCKET, option, &v, &len) ? -1 : v;
+	}
+	return -1;
+}
+
+static int send_buffer, receive_buffer;
+static void accept_and_look(struct listener *l, struct conn *c, void *ctx)
+{
+	send_buffer = socket_option(l->port, SO_SNDBUF);
+	receive_buffer = socket_option(l->port, SO_RCVBUF);
+	conn_close(c);
+	os_world_stop(w, 0);
+}
+
 static void dial(const char *host)
 {
 	client.c = conn_connect(ctl, host, ln->port, 5000, &end_handler, &client);
+}
+
+/* The kernel doubles what it is told. */
+static void test_socket_buffers(void)
+{
+	net_up();
+	listener_close(ln);
+	struct listen_config cfg = {.host = "127.0.0.1", .on_accept = accept_and_look, .send_buffer_bytes = 20000, .receive_buffer_bytes = 30000};
+	CU_ASSERT_EQUAL_FATAL(listener_open(ctl, &cfg, &ln), 0);
+	dial("127.0.0.1");
+	world_run();
+	CU_ASSERT_EQUAL(send_buffer, 40000);
+	CU_ASSERT_EQUAL(receive_buffer, 60000);
+	listener_close(ln);
+	world_down();
 }
 
 #define BIG (40u * 1024 * 1024)
@@ -1015,7 +1054,7 @@ static void test_http(void)
 	world_down();
 }
 
-UNIT_MAIN("env_os", {"timers", test_timers}, {"deferred", test_deferred}, {"messages", test_messages}, {"jobs", test_jobs}, {"load_jobs", test_load_jobs},
+UNIT_MAIN("env_os", {"timers", test_timers}, {"deferred", test_deferred}, {"messages", test_messages}, {"jobs", test_jobs}, {"load_jobs", test_load_jobs}, {"socket_buffers", test_socket_buffers},
 	  {"conn_echo", test_conn_echo}, {"conn_cold_range", test_conn_cold_range}, {"conn_generation", test_conn_generation},
 	  {"conn_short_file", test_conn_short_file}, {"conn_shutdown", test_conn_shutdown}, {"conn_failures", test_conn_failures},
 	  {"conn_close_inside", test_conn_close_inside}, {"conn_move", test_conn_move}, {"listeners", test_listeners},

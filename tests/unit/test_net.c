@@ -285,8 +285,12 @@ static enum net_verdict on_request(void *ctx, struct net_request *r)
 	}
 }
 
-static void setup(const struct net_config *cfg)
+static struct net_limits *limits;
+
+static void setup(const struct net_config *given)
 {
+	struct net_config shared = *given, *cfg = &shared;
+	cfg->limits = limits = net_limits_new();
 	list_init(&fake_conns);
 	list_init(&fake_timers);
 	fake_now_us = 1000000;
@@ -320,6 +324,8 @@ static void teardown(void)
 		CU_ASSERT_EQUAL(net_loop_stats(nets[i])->connections, 0);
 		net_loop_free(nets[i]);
 	}
+	CU_ASSERT_EQUAL(net_limits_total(limits), 0);
+	net_limits_free(limits);
 	struct list *it;
 	while ((it = list_pop_front(&fake_conns))) {
 		struct fake_conn *f = LIST_ENTRY(it, struct fake_conn, link);
@@ -1001,6 +1007,58 @@ static void test_too_many_connections(void)
 	teardown();
 }
 
+/* Over all loops, by address, with exceptions; what is over a limit leaves no trace. */
+static void test_limits(void)
+{
+	struct net_ip_limit over[] = {{net_address_hash("10.0.0.9"), 3}, {net_address_hash("::1"), 0}};
+	struct net_limit_values v = {.total = 6, .per_ip = 2, .overrides = over, .override_count = 2};
+	struct net_limits *l = net_limits_new();
+	uint32_t place[8], extra;
+	CU_ASSERT(net_limits_enter(l, &v, "10.0.0.1", false, &place[0]));
+	CU_ASSERT(net_limits_enter(l, &v, "10.0.0.1", false, &place[1]));
+	CU_ASSERT_FALSE(net_limits_enter(l, &v, "10.0.0.1", false, &extra));
+	for (int i = 2; i < 5; i++)
+		CU_ASSERT(net_limits_enter(l, &v, "10.0.0.9", false, &place[i]));
+	CU_ASSERT_FALSE(net_limits_enter(l, &v, "10.0.0.9", false, &extra));
+	CU_ASSERT_FALSE(net_limits_enter(l, &v, "::1", false, &extra));
+	CU_ASSERT_EQUAL(net_limits_total(l), 5);
+	CU_ASSERT(net_limits_enter(l, &v, "10.0.0.2", false, &place[5]));
+	CU_ASSERT_FALSE(net_limits_enter(l, &v, "10.0.0.3", false, &extra)); /* six in all */
+	CU_ASSERT(net_limits_enter(l, &v, "10.0.0.3", true, &place[6]));      /* a broker */
+	net_limits_leave(l, place[0]);
+	net_limits_leave(l, place[6]);
+	CU_ASSERT(net_limits_enter(l, &v, "10.0.0.1", false, &place[0]));
+	for (int i = 0; i < 6; i++)
+		net_limits_leave(l, place[i]);
+	CU_ASSERT_EQUAL(net_limits_total(l), 0);
+	v.total = UINT32_MAX;
+	v.per_ip = 1; /* more addresses than there are places: nobody is mistaken for another one */
+	for (int i = 0; i < 40000; i++) {
+		char address[24];
+		snprintf(address, sizeof(address), "10.%d.%d.%d", i >> 16, i >> 8 & 255, i & 255);
+		CU_ASSERT(net_limits_enter(l, &v, address, false, &extra));
+	}
+	CU_ASSERT_EQUAL(net_limits_total(l), 40000);
+	net_limits_free(l);
+}
+
+static void test_limits_change(void)
+{
+	struct net_config cfg = usual();
+	setup(&cfg);
+	struct fake_conn *a = fake_connect(0), *b = fake_connect(1);
+	struct net_limit_values v = {.total = 2, .per_ip = 100};
+	net_loop_limit(nets[0], &v);
+	CU_ASSERT(fake_connect(0)->closed); /* both loops' connections count */
+	CU_ASSERT_FALSE(a->closed || b->closed); /* who is there stays */
+	v = (struct net_limit_values){.total = 100, .per_ip = 2};
+	net_loop_limit(nets[0], &v);
+	CU_ASSERT(fake_connect(0)->closed);
+	fake_peer_closes(b);
+	CU_ASSERT_FALSE(fake_connect(0)->closed);
+	teardown();
+}
+
 UNIT_MAIN("net", {"split_at_every_byte", test_split_at_every_byte}, {"byte_by_byte", test_byte_by_byte},
 	{"answers_in_order", test_answers_in_order}, {"bad_sizes", test_bad_sizes}, {"promise_takes_no_memory", test_promise_takes_no_memory},
 	{"silent_costs_nothing", test_silent_costs_nothing}, {"inflight_bound", test_inflight_bound},
@@ -1009,5 +1067,5 @@ UNIT_MAIN("net", {"split_at_every_byte", test_split_at_every_byte}, {"byte_by_by
 	{"close_after_earlier_answers", test_close_after_earlier_answers}, {"close_at_once", test_close_at_once},
 	{"answer_close", test_answer_close}, {"peer_gone", test_peer_gone}, {"hold_and_release", test_hold_and_release}, {"move", test_move},
 	{"no_move_in_flight", test_no_move_in_flight}, {"order_of_kinds", test_order_of_kinds},
-	{"order_behind_a_slow_one", test_order_behind_a_slow_one}, {"order_and_ends", test_order_and_ends}, {"order_any", test_order_any},
+	{"order_behind_a_slow_one", test_order_behind_a_slow_one}, {"order_and_ends", test_order_and_ends}, {"order_any", test_order_any}, {"limits", test_limits}, {"limits_change", test_limits_change},
 	{"idle", test_idle}, {"too_many_connections", test_too_many_connections})

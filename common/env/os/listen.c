@@ -208,6 +208,11 @@ int os_listener_open(struct loop *l, const struct listen_config *cfg, struct lis
 
 	if (err)
 		return err;
+	/* accepted sockets inherit them, and the window that is offered follows */
+	if (cfg->send_buffer_bytes > 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &cfg->send_buffer_bytes, sizeof(cfg->send_buffer_bytes));
+	if (cfg->receive_buffer_bytes > 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &cfg->receive_buffer_bytes, sizeof(cfg->receive_buffer_bytes));
 	struct os_listener *ln = MEM_NEW(struct os_listener);
 	ln->ln = (struct listener){.loop = l, .port = port, .ctx = cfg->ctx};
 	ln->l = os_loop_of(l);
