@@ -19,6 +19,7 @@
 #define ANSWER_MAX (1u << 30)
 #define KEYS 128
 #define RETRY_MS 100
+#define DEAF_MS 10000
 
 struct cluster_link {
 	struct cluster_link *next;
@@ -26,6 +27,7 @@ struct cluster_link {
 	int fd;
 	char host[256];
 	int port;
+	uint64_t deaf_until_ms; /* it swallowed what was sent: not tried again until then */
 	int16_t min[KEYS], max[KEYS]; /* -1: not offered */
 };
 
@@ -302,7 +304,11 @@ static int link_to(struct cluster *c, int32_t node, struct cluster_link **ret)
 	}
 	snprintf(l->host, sizeof(l->host), "%.*s", (int)b->host.len, (const char *)b->host.ptr);
 	l->port = b->port;
+	if (cli_now_ms() < l->deaf_until_ms)
+		return failed(c, ERR_UNREACHABLE, l, "no answer in time");
 	err = start_link(c, l, cli_now_ms() + c->cli->timeout_ms);
+	if (err == ERR_TIMEOUT)
+		l->deaf_until_ms = cli_now_ms() + DEAF_MS;
 	return err == ERR_TIMEOUT ? ERR_UNREACHABLE : err;
 }
 
@@ -377,6 +383,8 @@ static int ask_metadata(struct cluster *c, const char *const *topics, int count,
 		req.topics[i].name = slice_str(topics[i]);
 	}
 	err = cluster_call(c, CLUSTER_ANY, KP_API_METADATA, CLUSTER_CALL_MS, &req, ret);
+	if (err == ERR_RESET) /* the broker that we began with went down: another one is asked */
+		err = cluster_call(c, CLUSTER_ANY, KP_API_METADATA, CLUSTER_CALL_MS, &req, ret);
 	if (err)
 		return err;
 	c->brokers = ret->brokers;
@@ -513,22 +521,59 @@ static int ask_coordinator(struct cluster *c, const char *group, int32_t *ret_no
 	return err;
 }
 
-int cluster_coordinator(struct cluster *c, const char *group, int32_t *ret_node)
+/* Finds the coordinator. Exit code (said). */
+static int find_coordinator(struct cluster *c, const char *group, uint64_t end_ms, int32_t *ret_node, const char *what)
 {
-	uint64_t end = cli_now_ms() + CLUSTER_SETTLE_MS;
-	char what[600];
-
-	snprintf(what, sizeof(what), "group %s: its coordinator cannot be found", group);
 	for (;;) {
 		int16_t error = 0;
 		int err = ask_coordinator(c, group, ret_node, &error);
 
+		if (err == ERR_RESET && cli_now_ms() < end_ms)
+			continue; /* the broker that we began with went down */
 		if (err)
 			return cluster_fail(c, err, what);
 		if (!error)
 			return 0;
-		if (!cluster_passing(error) || cli_now_ms() >= end)
+		if (!cluster_passing(error) || cli_now_ms() >= end_ms)
 			return cli_fail_kafka(c->cli, error, NULL, NULL, what);
 		cluster_pause(RETRY_MS);
+	}
+}
+
+int cluster_ask_coordinator(struct cluster *c, const char *group, int32_t *node, int16_t api_key, const void *req, void *ret_resp,
+                            cluster_error_of *error_of, const char *what)
+{
+	uint64_t end = cli_now_ms() + CLUSTER_SETTLE_MS;
+
+	for (;;) {
+		int code = *node >= 0 && cluster_broker(c, *node) ? 0 : find_coordinator(c, group, end, node, what), err;
+
+		if (code)
+			return code;
+		err = cluster_call(c, *node, api_key, CLUSTER_CALL_MS, req, ret_resp);
+		if (err && ((err != ERR_UNREACHABLE && err != ERR_RESET) || cli_now_ms() >= end))
+			return cluster_fail(c, err, what);
+		if (!err && (!cluster_passing(error_of(ret_resp)) || cli_now_ms() >= end))
+			return 0;
+		*node = -1;
+		cluster_pause(RETRY_MS);
+	}
+}
+
+int cluster_ask_controller(struct cluster *c, int16_t api_key, const void *req, void *ret_resp, cluster_error_of *error_of, const char *what)
+{
+	uint64_t end = cli_now_ms() + CLUSTER_SETTLE_MS;
+	struct kp_metadata_response md;
+
+	for (;;) {
+		int err = cluster_call(c, CLUSTER_CONTROLLER, api_key, CLUSTER_CALL_MS, req, ret_resp), code;
+
+		if (err && ((err != ERR_UNREACHABLE && err != ERR_NOENT) || cli_now_ms() >= end))
+			return cluster_fail(c, err, what);
+		if (!err && (error_of(ret_resp) != KERR_NOT_CONTROLLER || cli_now_ms() >= end))
+			return 0;
+		cluster_pause(RETRY_MS);
+		if ((code = cluster_metadata(c, NULL, 0, &md)))
+			return code;
 	}
 }

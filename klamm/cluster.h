@@ -59,8 +59,14 @@ MUST_CHECK int cluster_topic(struct cluster *c, const char *name, const struct k
 const struct kp_metadata_response_topics_partitions *cluster_partition(const struct kp_metadata_response_topics *t, int32_t id);
 const struct kp_metadata_response_brokers *cluster_broker(const struct cluster *c, int32_t id); /* NULL: not up */
 
-/* The coordinator of a group. Exit code (said). */
-MUST_CHECK int cluster_coordinator(struct cluster *c, const char *group, int32_t *ret_node);
+/* The error that an answer holds as a whole, for the two below; none of them asks twice after another error. */
+typedef int16_t cluster_error_of(const void *resp);
+/* Asks a group's coordinator, again while it moves or loads, or cannot be reached (all that we ask of it may be asked twice). *node: whom to ask
+ * first, -1 to find out; holds who answered. Exit code (said, with what in front); an error that does not pass is in *resp. */
+MUST_CHECK int cluster_ask_coordinator(struct cluster *c, const char *group, int32_t *node, int16_t api_key, const void *req, void *ret_resp,
+                                       cluster_error_of *error_of, const char *what);
+/* The same for the controller: again while it changes; not if an order may have arrived already. */
+MUST_CHECK int cluster_ask_controller(struct cluster *c, int16_t api_key, const void *req, void *ret_resp, cluster_error_of *error_of, const char *what);
 /* Answers that pass by themselves: leaders, coordinators, controllers on the move. */
 bool cluster_passing(int16_t error_code);
 void cluster_pause(unsigned ms);

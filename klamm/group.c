@@ -15,11 +15,17 @@
 
 enum { OPT_ALL = 1, OPT_MEMBERS, OPT_NO_AGES, OPT_STATE, OPT_NAMES, OPT_IF };
 
+struct listed {
+	const char *name, *state, *type, *protocol_type;
+	int32_t coordinator;
+};
+
 struct group_args {
 	struct cli *cli;
 	struct cluster *cluster;
 	const char **names;
 	size_t name_count, name_cap;
+	const struct listed *listed; /* with --all: of the same groups, to know whom to ask */
 	const char *state; /* list: only these, separated by commas */
 	bool names_wanted, all, members, no_ages, names_only, lenient;
 };
@@ -52,11 +58,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 /* --- list ---------------------------------------------------------------------------------------------------------- */
-
-struct listed {
-	const char *name, *state, *type, *protocol_type;
-	int32_t coordinator;
-};
 
 struct listing {
 	struct listed *list;
@@ -290,7 +291,7 @@ static int read_groups(struct group_args *a, struct group_view *groups)
 	progress_start(&bar, a->cli->json, "reading groups", "groups", a->name_count);
 	for (size_t i = 0; !code && i < a->name_count; i++) {
 		progress_step(&bar, i);
-		code = group_read(a->cluster, a->names[i], &groups[i]);
+		code = group_read(a->cluster, a->names[i], a->listed ? a->listed[i].coordinator : -1, &groups[i]);
 		if (!code)
 			code = group_read_committed(a->cluster, &groups[i]);
 		if (!code && !strcmp(groups[i].state, "Dead") && !groups[i].row_count && !a->all) {
@@ -329,6 +330,7 @@ int group_describe(struct cli *cli, int argc, char **argv)
 	cli_parse(&group_describe_argp, "klamm group describe", argc, argv, &a);
 	code = a.all ? read_listing(&a, &l) : cluster_open(cli);
 	a.cluster = cli->cluster;
+	a.listed = l.list;
 	for (size_t i = 0; i < l.count; i++) {
 		MEM_GROW(a.names, a.name_cap, a.name_count + 1);
 		a.names[a.name_count++] = l.list[i].name;
@@ -359,32 +361,31 @@ int group_describe(struct cli *cli, int argc, char **argv)
 
 /* --- delete -------------------------------------------------------------------------------------------------------- */
 
+static int16_t delete_error(const void *resp)
+{
+	const struct kp_delete_groups_response *r = resp;
+
+	return r->results_count == 1 ? r->results[0].error_code : KERR_UNKNOWN_SERVER_ERROR;
+}
+
 static int delete_one(struct group_args *a, const char *name)
 {
-	uint64_t end = cli_now_ms() + CLUSTER_SETTLE_MS;
 	struct kp_delete_groups_request req;
 	struct kp_delete_groups_response resp;
 	struct slice group = slice_str(name);
 	char what[600];
-	int32_t node;
+	int32_t node = -1;
 	int16_t error;
-	int code, err;
+	int code;
 
 	kp_delete_groups_request_init(&req);
 	req.groups_names = &group;
 	req.groups_names_count = 1;
 	snprintf(what, sizeof(what), "group %s cannot be deleted", name);
-	for (;;) {
-		if ((code = cluster_coordinator(a->cluster, name, &node)))
-			return code;
-		err = cluster_call(a->cluster, node, KP_API_DELETE_GROUPS, CLUSTER_CALL_MS, &req, &resp);
-		if (err)
-			return cluster_fail(a->cluster, err, what);
-		error = resp.results_count == 1 ? resp.results[0].error_code : KERR_UNKNOWN_SERVER_ERROR;
-		if (!cluster_passing(error) || cli_now_ms() >= end)
-			break;
-		cluster_pause(RETRY_MS);
-	}
+	code = cluster_ask_coordinator(a->cluster, name, &node, KP_API_DELETE_GROUPS, &req, &resp, delete_error, what);
+	if (code)
+		return code;
+	error = delete_error(&resp);
 	if (error == KERR_GROUP_ID_NOT_FOUND && a->lenient)
 		return 0;
 	if (error == KERR_GROUP_ID_NOT_FOUND)

@@ -9,7 +9,6 @@
 #include "klamm/offsets.h"
 
 #define PATIENCE_MS 1000
-#define RETRY_MS 100
 
 static int by_place(const void *a, const void *b)
 {
@@ -92,46 +91,35 @@ static void take_members(struct cluster *c, struct group_view *g, const struct k
 	}
 }
 
-static int ask(struct cluster *c, struct group_view *g, struct kp_describe_groups_response *resp)
+static int16_t describe_error(const void *resp)
 {
-	struct kp_describe_groups_request req;
-	struct slice name = slice_str(g->name);
-	char what[600];
-	int err;
+	const struct kp_describe_groups_response *r = resp;
 
-	kp_describe_groups_request_init(&req);
-	req.groups = &name;
-	req.groups_count = 1;
-	err = cluster_call(c, g->coordinator, KP_API_DESCRIBE_GROUPS, CLUSTER_CALL_MS, &req, resp);
-	if (!err && resp->groups_count != 1)
-		err = ERR_CORRUPT;
-	if (!err)
-		return 0;
-	snprintf(what, sizeof(what), "group %s cannot be described", g->name);
-	return cluster_fail(c, err, what);
+	return r->groups_count == 1 ? r->groups[0].error_code : KERR_UNKNOWN_SERVER_ERROR;
 }
 
-int group_read(struct cluster *c, const char *name, struct group_view *ret)
+int group_read(struct cluster *c, const char *name, int32_t coordinator, struct group_view *ret)
 {
-	uint64_t end = cli_now_ms() + CLUSTER_SETTLE_MS;
+	struct kp_describe_groups_request req;
 	struct kp_describe_groups_response resp;
 	const struct kp_describe_groups_response_groups *g;
+	struct slice group = slice_str(name);
 	char what[600];
 	int code;
 
-	*ret = (struct group_view){.name = name};
-	for (;;) {
-		if ((code = cluster_coordinator(c, name, &ret->coordinator)) || (code = ask(c, ret, &resp)))
-			return code;
-		g = &resp.groups[0];
-		if (!cluster_passing(g->error_code) || cli_now_ms() >= end)
-			break;
-		cluster_pause(RETRY_MS);
-	}
-	if (g->error_code && g->error_code != KERR_GROUP_ID_NOT_FOUND) {
-		snprintf(what, sizeof(what), "group %s cannot be described", name);
+	*ret = (struct group_view){.name = name, .coordinator = coordinator};
+	kp_describe_groups_request_init(&req);
+	req.groups = &group;
+	req.groups_count = 1;
+	snprintf(what, sizeof(what), "group %s cannot be described", name);
+	code = cluster_ask_coordinator(c, name, &ret->coordinator, KP_API_DESCRIBE_GROUPS, &req, &resp, describe_error, what);
+	if (code)
+		return code;
+	if (resp.groups_count != 1)
+		return cli_fail(c->cli, CLI_REFUSED, NULL, "%s: the answer is about something else", what);
+	g = &resp.groups[0];
+	if (g->error_code && g->error_code != KERR_GROUP_ID_NOT_FOUND)
 		return cli_fail_kafka(c->cli, g->error_code, cluster_text(c, g->error_message), NULL, what);
-	}
 	ret->state = g->error_code ? "Dead" : cluster_text(c, g->group_state);
 	ret->protocol_type = cluster_text(c, g->protocol_type);
 	ret->protocol = cluster_text(c, g->protocol_data);
@@ -171,14 +159,19 @@ static void take_committed(struct cluster *c, struct group_view *g, const struct
 	group_sort(g);
 }
 
+static int16_t fetch_error(const void *resp)
+{
+	const struct kp_offset_fetch_response *r = resp;
+
+	return r->groups_count == 1 ? r->groups[0].error_code : r->error_code;
+}
+
 int group_read_committed(struct cluster *c, struct group_view *g)
 {
-	uint64_t end = cli_now_ms() + CLUSTER_SETTLE_MS;
 	struct kp_offset_fetch_request req;
 	struct kp_offset_fetch_request_groups group;
 	struct kp_offset_fetch_response resp;
 	char what[600];
-	int16_t error;
 	int code;
 
 	kp_offset_fetch_request_init(&req);
@@ -188,20 +181,11 @@ int group_read_committed(struct cluster *c, struct group_view *g)
 	req.groups = &group;
 	req.groups_count = 1;
 	snprintf(what, sizeof(what), "the offsets of group %s cannot be had", g->name);
-	for (;;) {
-		int err = cluster_call(c, g->coordinator, KP_API_OFFSET_FETCH, CLUSTER_CALL_MS, &req, &resp);
-
-		if (err)
-			return cluster_fail(c, err, what);
-		error = resp.groups_count == 1 ? resp.groups[0].error_code : resp.error_code;
-		if (!cluster_passing(error) || cli_now_ms() >= end)
-			break;
-		cluster_pause(RETRY_MS);
-		if ((code = cluster_coordinator(c, g->name, &g->coordinator)))
-			return code;
-	}
-	if (error)
-		return cli_fail_kafka(c->cli, error, NULL, NULL, what);
+	code = cluster_ask_coordinator(c, g->name, &g->coordinator, KP_API_OFFSET_FETCH, &req, &resp, fetch_error, what);
+	if (code)
+		return code;
+	if (fetch_error(&resp))
+		return cli_fail_kafka(c->cli, fetch_error(&resp), NULL, NULL, what);
 	take_committed(c, g, &resp);
 	return 0;
 }

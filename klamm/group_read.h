@@ -32,8 +32,9 @@ struct group_view {
 	size_t row_count, row_cap;
 };
 
-/* State, members, assignments: DescribeGroups. A group that does not exist has the state "Dead". Exit code (said). */
-MUST_CHECK int group_read(struct cluster *c, const char *name, struct group_view *ret);
+/* State, members, assignments: DescribeGroups. coordinator = whom to ask first, -1: not known. A group that does not exist has the state
+ * "Dead". Exit code (said). */
+MUST_CHECK int group_read(struct cluster *c, const char *name, int32_t coordinator, struct group_view *ret);
 /* Adds the committed offsets: OffsetFetch. Exit code (said). */
 MUST_CHECK int group_read_committed(struct cluster *c, struct group_view *g);
 /* Ends and lags in records of all rows of these groups, one request per leader. Exit code (said). */

@@ -260,45 +260,46 @@ static void fill(struct reset *r, struct kp_offset_commit_request *req)
 	}
 }
 
-/* The first error of the answer; ret_where = "topic t partition 0: ". */
-static int16_t first_error(struct cluster *c, const struct kp_offset_commit_response *resp, char *ret_where, size_t cap)
+/* The first partition that was refused, or NULL; ret_topic: its topic. */
+static const struct kp_offset_commit_response_topics_partitions *first_refused(const struct kp_offset_commit_response *r, struct slice *ret_topic)
 {
-	for (int t = 0; t < resp->topics_count; t++)
-		for (int p = 0; p < resp->topics[t].partitions_count; p++)
-			if (resp->topics[t].partitions[p].error_code) {
-				snprintf(ret_where, cap, "topic %s partition %d", cluster_text(c, resp->topics[t].name), resp->topics[t].partitions[p].partition_index);
-				return resp->topics[t].partitions[p].error_code;
+	for (int t = 0; t < r->topics_count; t++)
+		for (int p = 0; p < r->topics[t].partitions_count; p++)
+			if (r->topics[t].partitions[p].error_code) {
+				*ret_topic = r->topics[t].name;
+				return &r->topics[t].partitions[p];
 			}
-	return 0;
+	return NULL;
+}
+
+static int16_t commit_error(const void *resp)
+{
+	struct slice topic;
+	const struct kp_offset_commit_response_topics_partitions *p = first_refused(resp, &topic);
+
+	return p ? p->error_code : 0;
 }
 
 static int commit(struct reset *r)
 {
-	uint64_t end = cli_now_ms() + CLUSTER_SETTLE_MS;
+	const struct kp_offset_commit_response_topics_partitions *refused;
 	struct kp_offset_commit_request req;
 	struct kp_offset_commit_response resp;
-	char what[900], where[320] = "";
-	int16_t error;
+	struct slice topic;
+	char what[900];
 	int code;
 
 	fill(r, &req);
 	snprintf(what, sizeof(what), "the offsets of group %s cannot be reset", r->group);
-	for (;;) {
-		int err = cluster_call(r->cluster, r->view.coordinator, KP_API_OFFSET_COMMIT, CLUSTER_CALL_MS, &req, &resp);
-
-		if (err)
-			return cluster_fail(r->cluster, err, what);
-		error = first_error(r->cluster, &resp, where, sizeof(where));
-		if (!cluster_passing(error) || cli_now_ms() >= end)
-			break;
-		cluster_pause(100);
-		if ((code = cluster_coordinator(r->cluster, r->group, &r->view.coordinator)))
-			return code;
-	}
-	if (!error)
+	code = cluster_ask_coordinator(r->cluster, r->group, &r->view.coordinator, KP_API_OFFSET_COMMIT, &req, &resp, commit_error, what);
+	if (code)
+		return code;
+	refused = first_refused(&resp, &topic);
+	if (!refused)
 		return 0;
-	snprintf(what, sizeof(what), "the offsets of group %s cannot be reset: %s", r->group, where);
-	return cli_fail_kafka(r->cli, error, NULL, NULL, what);
+	snprintf(what, sizeof(what), "the offsets of group %s cannot be reset: topic %s partition %d", r->group, cluster_text(r->cluster, topic),
+	         refused->partition_index);
+	return cli_fail_kafka(r->cli, refused->error_code, NULL, NULL, what);
 }
 
 /* --- showing it ---------------------------------------------------------------------------------------------------- */
@@ -372,7 +373,7 @@ static int run(struct reset *r)
 	int code = cluster_open(r->cli);
 
 	r->cluster = r->cli->cluster;
-	if (code || (code = group_read(r->cluster, r->group, &r->view)))
+	if (code || (code = group_read(r->cluster, r->group, -1, &r->view)))
 		return code;
 	if (!group_idle(&r->view))
 		return cli_fail(r->cli, CLI_REFUSED, "Stop its members first: klamm group describe names them.",

@@ -64,17 +64,6 @@ static int start(struct change *a)
 	return code;
 }
 
-/* Whether the answer says that another broker is controller now, and there is time to ask that one. */
-static bool moved(struct change *a, int16_t error, uint64_t end_ms)
-{
-	struct kp_metadata_response md;
-
-	if (error != KERR_NOT_CONTROLLER || cli_now_ms() >= end_ms)
-		return false;
-	cluster_pause(100);
-	return !cluster_metadata(a->cluster, NULL, 0, &md);
-}
-
 static int done(struct change *a, const char *word, const char *text)
 {
 	if (a->cli->json)
@@ -86,15 +75,22 @@ static int done(struct change *a, const char *word, const char *text)
 
 /* --- create -------------------------------------------------------------------------------------------------------- */
 
+static int16_t create_topics_error(const void *resp)
+{
+	const struct kp_create_topics_response *r = resp;
+
+	return r->topics_count == 1 ? r->topics[0].error_code : KERR_UNKNOWN_SERVER_ERROR;
+}
+
 static int create(struct change *a)
 {
 	struct kp_create_topics_request req;
 	struct kp_create_topics_request_topics topic;
 	struct kp_create_topics_request_topics_configs configs[CONFIGS_MAX];
 	struct kp_create_topics_response resp;
-	uint64_t end = cli_now_ms() + CLUSTER_SETTLE_MS;
 	char what[320];
 	int16_t error;
+	int code;
 
 	kp_create_topics_request_init(&req);
 	kp_create_topics_request_topics_init(&topic);
@@ -113,13 +109,9 @@ static int create(struct change *a)
 	req.timeout_ms = CONTROLLER_MS;
 	req.validate_only = a->dry_run;
 	snprintf(what, sizeof(what), "topic %s cannot be created", a->name);
-	do {
-		int err = cluster_call(a->cluster, CLUSTER_CONTROLLER, KP_API_CREATE_TOPICS, CLUSTER_CALL_MS, &req, &resp);
-
-		if (err)
-			return cluster_fail(a->cluster, err, what);
-		error = resp.topics_count == 1 ? resp.topics[0].error_code : KERR_UNKNOWN_SERVER_ERROR;
-	} while (moved(a, error, end));
+	if ((code = cluster_ask_controller(a->cluster, KP_API_CREATE_TOPICS, &req, &resp, create_topics_error, what)))
+		return code;
+	error = create_topics_error(&resp);
 	if (!error || (a->lenient && error == KERR_TOPIC_ALREADY_EXISTS))
 		return 0;
 	return cli_fail_kafka(a->cli, error, resp.topics_count == 1 ? cluster_text(a->cluster, resp.topics[0].error_message) : NULL, a->name, what);
@@ -148,15 +140,22 @@ int topic_create(struct cli *cli, int argc, char **argv)
 
 /* --- delete -------------------------------------------------------------------------------------------------------- */
 
+static int16_t delete_topics_error(const void *resp)
+{
+	const struct kp_delete_topics_response *r = resp;
+
+	return r->responses_count == 1 ? r->responses[0].error_code : KERR_UNKNOWN_SERVER_ERROR;
+}
+
 static int delete(struct change *a)
 {
 	struct kp_delete_topics_request req;
 	struct kp_delete_topics_request_topics topic;
 	struct kp_delete_topics_response resp;
 	struct slice name = slice_str(a->name);
-	uint64_t end = cli_now_ms() + CLUSTER_SETTLE_MS;
 	char what[320];
 	int16_t error;
+	int code;
 
 	kp_delete_topics_request_init(&req);
 	kp_delete_topics_request_topics_init(&topic);
@@ -167,13 +166,9 @@ static int delete(struct change *a)
 	req.topic_names_count = 1;
 	req.timeout_ms = CONTROLLER_MS;
 	snprintf(what, sizeof(what), "topic %s cannot be deleted", a->name);
-	do {
-		int err = cluster_call(a->cluster, CLUSTER_CONTROLLER, KP_API_DELETE_TOPICS, CLUSTER_CALL_MS, &req, &resp);
-
-		if (err)
-			return cluster_fail(a->cluster, err, what);
-		error = resp.responses_count == 1 ? resp.responses[0].error_code : KERR_UNKNOWN_SERVER_ERROR;
-	} while (moved(a, error, end));
+	if ((code = cluster_ask_controller(a->cluster, KP_API_DELETE_TOPICS, &req, &resp, delete_topics_error, what)))
+		return code;
+	error = delete_topics_error(&resp);
 	if (!error || (a->lenient && error == KERR_UNKNOWN_TOPIC_OR_PARTITION))
 		return 0;
 	return cli_fail_kafka(a->cli, error, resp.responses_count == 1 ? cluster_text(a->cluster, resp.responses[0].error_message) : NULL, a->name, what);
@@ -198,14 +193,21 @@ int topic_delete(struct cli *cli, int argc, char **argv)
 
 /* --- alter --------------------------------------------------------------------------------------------------------- */
 
+static int16_t create_partitions_error(const void *resp)
+{
+	const struct kp_create_partitions_response *r = resp;
+
+	return r->results_count == 1 ? r->results[0].error_code : KERR_UNKNOWN_SERVER_ERROR;
+}
+
 static int add_partitions(struct change *a)
 {
 	struct kp_create_partitions_request req;
 	struct kp_create_partitions_request_topics topic;
 	struct kp_create_partitions_response resp;
-	uint64_t end = cli_now_ms() + CLUSTER_SETTLE_MS;
 	char what[320];
 	int16_t error;
+	int code;
 
 	kp_create_partitions_request_init(&req);
 	kp_create_partitions_request_topics_init(&topic);
@@ -217,13 +219,9 @@ static int add_partitions(struct change *a)
 	req.timeout_ms = CONTROLLER_MS;
 	req.validate_only = a->dry_run;
 	snprintf(what, sizeof(what), "topic %s cannot have %d partitions", a->name, a->partitions);
-	do {
-		int err = cluster_call(a->cluster, CLUSTER_CONTROLLER, KP_API_CREATE_PARTITIONS, CLUSTER_CALL_MS, &req, &resp);
-
-		if (err)
-			return cluster_fail(a->cluster, err, what);
-		error = resp.results_count == 1 ? resp.results[0].error_code : KERR_UNKNOWN_SERVER_ERROR;
-	} while (moved(a, error, end));
+	if ((code = cluster_ask_controller(a->cluster, KP_API_CREATE_PARTITIONS, &req, &resp, create_partitions_error, what)))
+		return code;
+	error = create_partitions_error(&resp);
 	if (!error)
 		return 0;
 	return cli_fail_kafka(a->cli, error, resp.results_count == 1 ? cluster_text(a->cluster, resp.results[0].error_message) : NULL, a->name, what);

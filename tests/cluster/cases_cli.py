@@ -48,4 +48,43 @@ def through_any_broker(c):
     check(c.run(["klamm", "--bootstrap-server", dead_first, "config", "get", "broker", "1"], check_status=False).returncode == 4, "broker 1 is not up")
 
 
-CASES = {"cli_verbs": verbs, "cli_through_any_broker": through_any_broker}
+def group(c, name):
+    return json.loads(c.klamm("--json", "group", "describe", name).stdout)["groups"][0]
+
+
+def group_survives(c):
+    """A member of klamm reads on while the group's coordinator dies; describe finds the new one; reset and reading again give everything."""
+    c.start(group__initial__rebalance__delay__ms=0, offsets__topic__replication__factor=3)
+    c.create_topic("read", 3)
+    klamm = ["klamm", "--bootstrap-server", c.bootstrap()]
+    out = os.path.join(c.dir, "read.txt")
+    with open(out, "wb") as f:
+        member = c.background(klamm + ["consume", "read", "--group", "g", "--from-beginning"], stdout=f)
+    want = ["r%d" % i for i in range(2000)]
+    c.run(klamm + ["produce", "read"], data="\n".join(want[:1000]).encode() + b"\n")
+
+    def caught_up(n):
+        g = group(c, "g")
+        return g["state"] == "Stable" and g["lag"] == 0 and sum(p["committed_offset"] or 0 for p in g["partitions"]) == n
+    c.until(lambda: c.klamm("group", "describe", "g", check_status=False).returncode == 0 and caught_up(1000), "1000 records are committed", 30, every=0.2)
+    dead = group(c, "g")["coordinator"]["id"]
+    c.broker(dead).kill()
+    now = group(c, "g")  # at once: the tool itself waits for the next coordinator
+    check(now["coordinator"]["id"] != dead and sum(p["committed_offset"] or 0 for p in now["partitions"]) == 1000, "another coordinator, the same offsets: %s", now)
+    c.run(klamm + ["produce", "read"], data="\n".join(want[1000:]).encode() + b"\n")
+    c.until(lambda: caught_up(2000), "all of them are committed", 60, every=0.2)
+    member.terminate()
+    check(member.wait(30) == 0, "it left in order: %s", member.returncode)
+    with open(out, encoding="utf-8") as f:
+        check(set(f.read().split()) == set(want), "each record was read")
+    check(group(c, "g")["state"] == "Empty", "nobody is left")
+    c.broker(dead).start()
+    c.isr_is("read", 3, 3)
+    check(sum(p["committed_offset"] for p in group(c, "g")["partitions"]) == 2000, "the offsets stay")
+    check(c.klamm("group", "reset-offsets", "g", "--all-topics", "--to-earliest", "--execute").returncode == 0, "reset")
+    again = c.klamm("consume", "read", "--group", "g", "--exit").stdout.decode().split()
+    check(sorted(again) == sorted(want), "after the reset each record comes once: %d of %d", len(again), len(want))
+    check(group(c, "g")["lag"] == 0, "and is committed")
+
+
+CASES = {"cli_verbs": verbs, "cli_through_any_broker": through_any_broker, "cli_group_survives": group_survives}
