@@ -480,6 +480,8 @@ int cluster_topic(struct cluster *c, const char *name, const struct kp_metadata_
 
 const struct kp_metadata_response_topics_partitions *cluster_partition(const struct kp_metadata_response_topics *t, int32_t id)
 {
+	if (id >= 0 && id < t->partitions_count && t->partitions[id].partition_index == id)
+		return &t->partitions[id]; /* nearly always in order */
 	for (int i = 0; i < t->partitions_count; i++)
 		if (t->partitions[i].partition_index == id)
 			return &t->partitions[i];

@@ -117,9 +117,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static struct reset_row *add_row(struct reset *r, const char *topic, int32_t partition)
 {
-	for (size_t i = 0; i < r->count; i++)
-		if (r->rows[i].partition == partition && !strcmp(r->rows[i].topic, topic))
-			return &r->rows[i];
 	MEM_GROW(r->rows, r->cap, r->count + 1);
 	r->rows[r->count] = (struct reset_row){.topic = topic, .partition = partition, .current = -1, .first = -1, .end = -1, .at_time = -1, .given = -1};
 	return &r->rows[r->count++];
@@ -171,6 +168,31 @@ static int add_from_file(struct reset *r)
 	return code;
 }
 
+static int by_place(const void *a, const void *b)
+{
+	const struct reset_row *x = a, *y = b;
+	int cmp = strcmp(x->topic, y->topic);
+
+	return cmp ? cmp : (x->partition > y->partition) - (x->partition < y->partition);
+}
+
+/* By place, each once; a file that names a partition twice means the larger offset. */
+static void sort_rows(struct reset *r)
+{
+	size_t kept = 0;
+
+	qsort(r->rows, r->count, sizeof(*r->rows), by_place);
+	for (size_t i = 0; i < r->count; i++) {
+		if (kept && !by_place(&r->rows[kept - 1], &r->rows[i])) {
+			if (r->rows[i].given > r->rows[kept - 1].given)
+				r->rows[kept - 1].given = r->rows[i].given;
+			continue;
+		}
+		r->rows[kept++] = r->rows[i];
+	}
+	r->count = kept;
+}
+
 static int choose_rows(struct reset *r)
 {
 	int code = r->file ? add_from_file(r) : 0;
@@ -181,6 +203,8 @@ static int choose_rows(struct reset *r)
 		add_row(r, r->view.rows[i].topic, r->view.rows[i].partition);
 	if (!code && !r->count)
 		code = cli_fail(r->cli, CLI_NO_SUCH, "Name topics with --topic.", "group %s has committed nothing", r->group);
+	if (!code)
+		sort_rows(r);
 	for (size_t i = 0; !code && i < r->count; i++) {
 		const struct group_row *row = group_row_at(&r->view, r->rows[i].topic, r->rows[i].partition);
 
@@ -206,14 +230,6 @@ static int ask(struct reset *r, int64_t time, size_t member)
 	return code;
 }
 
-static int by_place(const void *a, const void *b)
-{
-	const struct reset_row *x = a, *y = b;
-	int cmp = strcmp(x->topic, y->topic);
-
-	return cmp ? cmp : (x->partition > y->partition) - (x->partition < y->partition);
-}
-
 static int plan(struct reset *r)
 {
 	int code = ask(r, OFFSETS_EARLIEST, offsetof(struct reset_row, first));
@@ -224,7 +240,6 @@ static int plan(struct reset *r)
 		code = ask(r, r->value, offsetof(struct reset_row, at_time));
 	if (code)
 		return code;
-	qsort(r->rows, r->count, sizeof(*r->rows), by_place);
 	for (size_t i = 0; i < r->count; i++)
 		reset_plan(r->to, r->value, &r->rows[i]);
 	return 0;

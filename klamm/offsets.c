@@ -23,12 +23,17 @@ static int by_leader(const void *a, const void *b)
 	return (*x)->leader != (*y)->leader ? ((*x)->leader > (*y)->leader) - ((*x)->leader < (*y)->leader) : by_topic(a, b);
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return slice_cmp(((const struct kp_metadata_response_topics *)a)->name, ((const struct kp_metadata_response_topics *)b)->name);
+}
+
+/* md->topics is sorted by name */
 static const struct kp_metadata_response_topics *topic_named(const struct kp_metadata_response *md, const char *name)
 {
-	for (int i = 0; i < md->topics_count; i++)
-		if (slice_eq_str(md->topics[i].name, name))
-			return &md->topics[i];
-	return NULL;
+	struct kp_metadata_response_topics key = {.name = slice_str(name)};
+
+	return md->topics_count > 0 ? bsearch(&key, md->topics, (size_t)md->topics_count, sizeof(*md->topics), by_name) : NULL;
 }
 
 /* Names the leader of each open spot; the list is sorted by topic. */
@@ -44,6 +49,8 @@ static int find_leaders(struct cluster *c, struct offset_spot **open, size_t cou
 			topics[n++] = open[i]->topic;
 	if ((code = cluster_metadata(c, topics, n, &md)))
 		return code;
+	if (md.topics_count > 0)
+		qsort(md.topics, (size_t)md.topics_count, sizeof(*md.topics), by_name);
 	for (size_t i = 0; i < count; i++) {
 		const struct kp_metadata_response_topics_partitions *p;
 
