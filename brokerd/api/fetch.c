@@ -38,31 +38,53 @@ static void add_endpoints(struct api_call *c, struct kp_fetch_response *resp)
 	}
 }
 
-/* Versions below 4 cannot carry record format v2. */
-static void refuse_old(struct kp_fetch_response *resp)
+/* What a topic's configuration forbids to old versions: conversion (message.downconversion.enable), zstd (by name, whatever its batches are, as Kafka).
+ * True if there is something to convert. */
+static bool refuse_old(struct api_call *c, struct kp_fetch_response *resp)
 {
+	bool convert = false;
 	for (int32_t i = 0; i < resp->responses_count; i++) {
+		const struct image_topic *t = image_find_topic(c->image, resp->responses[i].topic);
+		const char *codec = t ? image_topic_config(t, "compression.type") : NULL;
+		struct log_config cfg;
+		int16_t error = KERR_NONE;
+		if (t && c->version < 4)
+			running_topic_log(c->api->running, c->image, t, &cfg);
+		if (codec && !strcmp(codec, "zstd"))
+			error = KERR_UNSUPPORTED_COMPRESSION_TYPE;
+		else if (t && c->version < 4 && !cfg.downconversion)
+			error = KERR_UNSUPPORTED_VERSION;
 		for (int32_t k = 0; k < resp->responses[i].partitions_count; k++) {
 			struct kp_fetch_response_responses_partitions *p = &resp->responses[i].partitions[k];
-			if (!p->records.chain)
-				continue;
-			chain_clear(p->records.chain);
-			p->records.chain = NULL;
-			p->error_code = KERR_UNSUPPORTED_VERSION;
-			p->high_watermark = -1;
+			if (error && !p->error_code) {
+				if (p->records.chain)
+					chain_clear(p->records.chain);
+				p->records.chain = NULL;
+				p->error_code = error;
+				p->high_watermark = p->last_stable_offset = p->log_start_offset = -1;
+			}
+			convert |= c->version < 4 && p->records.chain;
 		}
 	}
+	return convert;
+}
+
+static void answer(struct fetch_call *f)
+{
+	struct fetching *s = CONTAINER_OF(f, struct fetching, f);
+	if (s->c->version >= 16)
+		add_endpoints(s->c, &f->response);
+	api_reply(s->c, &f->response);
 }
 
 static void done(struct fetch_call *f)
 {
 	struct fetching *s = CONTAINER_OF(f, struct fetching, f);
 	s->c->r->on_gone = NULL;
-	if (s->c->version < 4)
-		refuse_old(&f->response);
-	if (s->c->version >= 16)
-		add_endpoints(s->c, &f->response);
-	api_reply(s->c, &f->response);
+	if (s->c->version < 10 && refuse_old(s->c, &f->response))
+		fetch_convert(s->c->api->loop, f, answer);
+	else
+		answer(f);
 }
 
 void api_do_fetch(struct api_call *c)

@@ -99,6 +99,8 @@ void running_log_defaults(const struct broker_config *cfg, const struct image *i
 	l->timestamp_after_max_ms = timestamp_bound(number(cfg, im, "log.message.timestamp.after.max.ms"), difference);
 	const char *type = running_value(cfg, im, "log.message.timestamp.type", NULL, NULL);
 	l->log_append_time = type && !strcmp(type, "LogAppendTime");
+	const char *convert = running_value(cfg, im, "log.message.downconversion.enable", NULL, NULL);
+	l->downconversion = !convert || strcmp(convert, "false");
 	const char *policy = running_value(cfg, im, "log.cleanup.policy", NULL, NULL);
 	l->cleanup_delete = policy && strstr(policy, "delete");
 	l->cleanup_compact = policy && strstr(policy, "compact");
@@ -176,6 +178,9 @@ void running_topic_log(void *seat, const struct image *im, const struct image_to
 	override_i64(t, "flush.messages", &ret->flush_messages);
 	override_i64(t, "flush.ms", &ret->flush_ms);
 	override_timestamps(r, t, ret);
+	const char *convert = image_topic_config(t, "message.downconversion.enable");
+	if (convert)
+		ret->downconversion = strcmp(convert, "false");
 	const char *cp = image_topic_config(t, "cleanup.policy");
 	if (cp) {
 		ret->cleanup_delete = strstr(cp, "delete") != NULL;

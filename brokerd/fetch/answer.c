@@ -1,7 +1,7 @@
 /* answer.c: from the results of the parts to one response (facts/replication.md 5, 6; client-quirks.md 6).
  *
  * Order: the session's, or the request's. Byte limits: the owners looked ranges up independently, each with the whole budget; here the
- * first partition with data keeps its range whatever its size (v3+, a first batch is sent whole), later ones only as far as they fit;
+ * first partition with data keeps its range whatever its size (a first batch is sent whole), later ones only as far as they fit;
  * what does not fit stays dirty at its owner and, since partitions that gave data move to the end, comes first next time.
  */
 #include <stdlib.h>
@@ -86,7 +86,7 @@ static void gather_orphans(struct fetch_head *h, struct gather *g)
 }
 
 /* Section 5: sizes, in order. */
-static void apply_budget(struct gather *g, uint64_t budget, bool hard)
+static void apply_budget(struct gather *g, uint64_t budget)
 {
 	bool any = false;
 	for (size_t i = 0; i < g->count; i++) {
@@ -95,7 +95,7 @@ static void apply_budget(struct gather *g, uint64_t budget, bool hard)
 			continue;
 		uint64_t most = (uint64_t)(g->list[i]->bytes_max > 0 ? g->list[i]->bytes_max : 0);
 		most = most < budget ? most : budget;
-		if (a->len > most && (any || hard)) {
+		if (a->len > most && any) {
 			drop_file(a);
 			continue;
 		}
@@ -209,7 +209,7 @@ void fetch_answer_build(struct fetch_head *h, struct fetch_call *c)
 	gather_orphans(h, &g);
 	if (g.count > 1)
 		qsort(g.list, g.count, sizeof(*g.list), by_order);
-	apply_budget(&g, (uint64_t)h->max_bytes, c->version < 3);
+	apply_budget(&g, (uint64_t)h->max_bytes);
 	if (!full)
 		keep_news(&g);
 	kp_fetch_response_init(&c->response);

@@ -32,5 +32,7 @@ struct fetch_call {
 	struct kp_fetch_response response;
 	void *priv[16];
 };
+/* Below version 4, before the answer is encoded: what there is of records becomes message sets of the old formats, in a job; then done(c), on l. */
+void fetch_convert(struct loop *l, struct fetch_call *c, void (*done)(struct fetch_call *c));
 void fetch_submit(struct fetch_home *h, struct fetch_call *c); /* done never runs inside */
 void fetch_cancel(struct fetch_home *h, struct fetch_call *c); /* the connection is gone; done still runs, soon */

@@ -283,7 +283,7 @@ static enum look look_at(struct fetch_part *part, struct fetch_entry *e, bool fi
 		a->last_stable_offset = log_last_stable_offset(p->log);
 	}
 	int64_t bound = part->follower >= 0 ? end : part->read_committed ? a->last_stable_offset : a->high_watermark;
-	if (e->offset < bound && e->bytes_max >= (part->version < 3)) {
+	if (e->offset < bound && e->bytes_max >= 0) {
 		a->available = log_available_bytes(p->log, e->offset, bound, (uint64_t)e->bytes_max);
 		if (a->available == 0)
 			a->available = 1; /* an estimate may not put off what is there */
@@ -353,7 +353,7 @@ static void start_read(struct fetch_part *part, struct fetch_entry *e)
 	fr->r.offset = e->offset;
 	fr->r.offset_max = part->follower >= 0 ? log_end_offset(p->log) : part->read_committed ? e->answer.last_stable_offset : e->answer.high_watermark;
 	fr->r.bytes_max = (uint32_t)((uint64_t)e->bytes_max < part->budget ? (uint64_t)e->bytes_max : part->budget);
-	fr->r.whole_first = part->version >= 3;
+	fr->r.whole_first = true; /* versions 0 to 2 could do with a part of a batch, but it has to be converted for them */
 	fr->r.want_aborted = part->read_committed;
 	fr->r.arena = &part->arena;
 	fr->r.done = read_done;
@@ -396,7 +396,7 @@ static void collect(struct fetch_part *part)
 		struct fetch_entry *e = list[i];
 		bool wants = !e->answer.error && e->answer.diverging_epoch < 0 && e->answer.available > 0;
 		list_push_back(&part->results, &e->result_link);
-		if (wants && (sum < part->budget || (sum == 0 && part->version >= 3))) { /* one batch comes whatever the limit */
+		if (wants && (sum < part->budget || sum == 0)) { /* one batch comes whatever the limit */
 			sum += e->answer.available;
 			start_read(part, e);
 		}

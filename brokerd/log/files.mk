@@ -4,6 +4,7 @@ libklog_a_SOURCES = \
 	brokerd/log/append.c \
 	brokerd/log/batch.c brokerd/log/batch.h \
 	brokerd/log/checkpoint.c brokerd/log/checkpoint.h \
+	brokerd/log/downconvert.c brokerd/log/downconvert.h \
 	brokerd/log/epochs.c brokerd/log/epochs.h \
 	brokerd/log/index.c brokerd/log/index.h \
 	brokerd/log/load.c brokerd/log/load.h \

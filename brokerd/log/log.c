@@ -16,7 +16,7 @@ void log_config_defaults(struct log_config *cfg)
 		.segment_ms = INT64_C(604800000), .segment_jitter_ms = 0, .retention_ms = INT64_C(604800000), .retention_bytes = -1,
 		.file_delete_delay_ms = 60000, .flush_messages = INT64_MAX, .flush_ms = INT64_MAX,
 		.timestamp_before_max_ms = INT64_MAX, .timestamp_after_max_ms = INT64_MAX,
-		.producer_id_expiration_ms = INT64_C(86400000), .cleanup_delete = true,
+		.producer_id_expiration_ms = INT64_C(86400000), .cleanup_delete = true, .downconversion = true,
 	};
 }
 

@@ -30,6 +30,7 @@ struct log_config {
 	int64_t timestamp_before_max_ms, timestamp_after_max_ms;
 	int64_t producer_id_expiration_ms;
 	bool log_append_time, cleanup_delete, cleanup_compact;
+	bool downconversion; /* message.downconversion.enable: not the log's, but of its readers */
 };
 void log_config_defaults(struct log_config *cfg); /* Kafka 3.9's */
 

@@ -4,6 +4,7 @@ libkreplica_a_SOURCES = \
 	brokerd/fetch/answer.c \
 	brokerd/fetch/fetch.h brokerd/fetch/fetch_priv.h \
 	brokerd/fetch/home.c \
+	brokerd/fetch/convert.c \
 	brokerd/fetch/part.c \
 	brokerd/replica/delete.c \
 	brokerd/replica/fetcher.c brokerd/replica/fetcher.h brokerd/replica/fetcher_priv.h \

@@ -81,7 +81,7 @@
 	X("log.message.timestamp.before.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, USED, "Default of message.timestamp.before.max.ms.") \
 	X("log.message.timestamp.after.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, USED, "Default of message.timestamp.after.max.ms.") \
 	X("log.message.timestamp.difference.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, USED, "Old single bound for both directions; used where the newer one is at its default.") \
-	X("log.message.downconversion.enable", BOOLEAN, "true", 0, 0, NO_EFFECT, "Default of message.downconversion.enable.") \
+	X("log.message.downconversion.enable", BOOLEAN, "true", 0, 0, USED, "Default of message.downconversion.enable.") \
 	X("log.local.retention.bytes", LONG, "-2", -2, INT64_MAX, NO_EFFECT, "Default of local.retention.bytes.") \
 	X("log.local.retention.ms", LONG, "-2", -2, INT64_MAX, NO_EFFECT, "Default of local.retention.ms.") \
 	X("log.cleaner.enable", BOOLEAN, "true", 0, 0, NO_EFFECT, "Run the cleaner (needed for __consumer_offsets).") \

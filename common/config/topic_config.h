@@ -34,7 +34,7 @@
 	X("local.retention.ms", LONG, "-2", -2, INT64_MAX, NULL, "log.local.retention.ms", false, "Local part of a tiered log by time.") \
 	X("max.compaction.lag.ms", LONG, "9223372036854775807", 1, INT64_MAX, NULL, "log.cleaner.max.compaction.lag.ms", false, "A dirty record older than this forces compaction.") \
 	X("max.message.bytes", INT, "1048588", 0, INT32_MAX, NULL, "message.max.bytes", true, "Largest batch accepted, after compression, header included.") \
-	X("message.downconversion.enable", BOOLEAN, "true", 0, 0, NULL, "log.message.downconversion.enable", false, "Convert to old formats for old Fetch versions.") \
+	X("message.downconversion.enable", BOOLEAN, "true", 0, 0, NULL, "log.message.downconversion.enable", true, "Convert to old formats for old Fetch versions.") \
 	X("message.format.version", STRING, "3.0-IV1", 0, 0, NULL, "log.message.format.version", false, "Ignored by Kafka since 3.0; the format is always v2.") \
 	X("message.timestamp.after.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, NULL, "log.message.timestamp.after.max.ms", true, "How far in the future a CreateTime may be.") \
 	X("message.timestamp.before.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, NULL, "log.message.timestamp.before.max.ms", true, "How far in the past a CreateTime may be.") \

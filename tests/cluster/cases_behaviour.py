@@ -6,6 +6,7 @@
 
 Cases of one broker share it, each with topics of its own. [Q n] = facts/client-quirks.md section n, [U n] = background/users.md section 4 item n.
 """
+import gzip
 import os
 import struct
 import sys
@@ -17,136 +18,8 @@ sys.dont_write_bytecode = True
 
 import messages  # noqa: E402
 import records  # noqa: E402
+from asking import ANY_TAG, APIS, NO_ID, Broker, batch, creates, messages_in, offsets_in, refused, zstd_of  # noqa: E402
 from cluster import check  # noqa: E402
-
-APIS = messages.load_apis()
-NO_ID = bytes(16)
-ANY_TAG = messages.uvarint(1) + messages.uvarint(5000) + messages.uvarint(3) + b"new"  # a tag section with one tag that nobody knows
-
-
-class Broker:
-    """One broker under test: requests as dicts, topics named after the case."""
-
-    def __init__(self, port, case):
-        self.port, self.case, self.serial, self.conns = port, case.replace("_", "-"), 0, []
-
-    def conn(self, timeout=15.0, client_id="test"):
-        self.conns.append(messages.Client(self.port, APIS, timeout, client_id))
-        return self.conns[-1]
-
-    def close(self):
-        for c in self.conns:
-            c.close()
-
-    def topic(self, partitions=1, **configs):
-        """A new topic, its leaders ready."""
-        self.serial += 1
-        name = "b-%s-%d-%d" % (self.case, os.getpid(), self.serial)
-        self.create(name, partitions, **configs)
-        return name
-
-    def create(self, name, partitions=1, **configs):
-        c = self.conn(40)
-        r = c.ask("CreateTopics", 5, {"timeout_ms": 30000, "topics": [{"name": name, "num_partitions": partitions, "replication_factor": -1,
-            "configs": [{"name": k.replace("__", "."), "value": str(v)} for k, v in configs.items()]}]})["topics"][0]
-        check(r["error_code"] == 0, "topic %s cannot be made: error %d %s", name, r["error_code"], r["error_message"])
-
-    def delete(self, name):
-        r = self.conn(40).ask("DeleteTopics", 1, {"topic_names": [name], "timeout_ms": 30000})["responses"][0]
-        check(r["error_code"] == 0, "topic %s cannot be deleted: error %d", name, r["error_code"])
-
-    def gone(self, name):
-        """The name is free again: Kafka answers before that."""
-        end = time.monotonic() + 20
-        while creates(self, 5, validate=True, name=name)["error_code"] != 0:
-            check(time.monotonic() < end, "%s is deleted", name)
-            time.sleep(0.05)
-
-    def topic_id(self, name):
-        return self.metadata([name])["topics"][0]["topic_id"]
-
-    def metadata(self, topics, version=12, **more):
-        return self.conn().ask("Metadata", version, dict({"topics": None if topics is None else [{"name": t} for t in topics], "allow_auto_topic_creation": False}, **more))
-
-    def produce(self, topic, batch, version=9, partition=0, acks=-1, conn=None, **more):
-        """The answer of one partition."""
-        c = conn or self.conn()
-        r = c.ask("Produce", version, dict({"acks": acks, "timeout_ms": 10000, "topic_data": [{"name": topic, "partition_data": [{"index": partition, "records": batch}]}]}, **more))
-        return r["responses"][0]["partition_responses"][0]
-
-    def produced(self, topic, batch, **more):
-        r = self.produce(topic, batch, **more)
-        check(r["error_code"] == 0, "produce to %s: error %d", topic, r["error_code"])
-        return r["base_offset"]
-
-    def fetch_request(self, topic, offset=0, version=12, partition=0, **more):
-        """Fields of the partition are given with a leading p_."""
-        part = {"partition": partition, "fetch_offset": offset, "partition_max_bytes": 1 << 20}
-        part.update({k[2:]: v for k, v in more.items() if k.startswith("p_")})
-        name = {"topic_id": self.topic_id(topic) if isinstance(topic, str) else topic} if version >= 13 else {"topic": topic}
-        out = {"max_wait_ms": 0, "min_bytes": 1, "max_bytes": 50 << 20, "topics": [dict(name, partitions=[part])]}
-        out.update({k: v for k, v in more.items() if not k.startswith("p_")})
-        return out
-
-    def fetch(self, topic, offset=0, version=12, conn=None, **more):
-        """The answer of one partition."""
-        r = (conn or self.conn()).ask("Fetch", version, self.fetch_request(topic, offset, version, **more))
-        check(len(r["responses"]) == 1, "one topic is answered: %s", r)
-        return r["responses"][0]["partitions"][0]
-
-    def list_offsets(self, topic, timestamp=-1, version=7, **more):
-        part = dict({"partition_index": 0, "timestamp": timestamp, "max_num_offsets": 1}, **more)
-        return self.conn().ask("ListOffsets", version, {"replica_id": -1, "topics": [{"name": topic, "partitions": [part]}]})["topics"][0]["partitions"][0]
-
-    def lists(self):
-        """API key -> (lowest, highest version)"""
-        r = self.conn().ask("ApiVersions", 0, {})
-        return {k["api_key"]: (k["min_version"], k["max_version"]) for k in r["api_keys"]}
-
-
-def batch(*values, **more):
-    return records.batch([v if isinstance(v, bytes) else b"v%d" % v for v in values] or [b"a"], **more)
-
-
-def offsets_in(data):
-    """[(base offset, last offset)] of whole batches."""
-    out, pos = [], 0
-    while pos + 61 <= len(data):
-        base, size = struct.unpack(">qi", data[pos:pos + 12])
-        if pos + 12 + size > len(data):
-            break
-        out.append((base, base + struct.unpack(">i", data[pos + 23:pos + 27])[0]))
-        pos += 12 + size
-    return out
-
-
-class RecordReader(messages.Reader):
-    def zigzag(self):
-        n = self.uvarint()
-        return n >> 1 ^ -(n & 1)
-
-
-def values_in(data):
-    """[(value, offset)] of whole batches that are not compressed."""
-    out, pos = [], 0
-    for base, _ in offsets_in(data):
-        size, count = struct.unpack(">i", data[pos + 8:pos + 12])[0], struct.unpack(">i", data[pos + 57:pos + 61])[0]
-        r = RecordReader(data[pos + 61:pos + 12 + size])
-        for i in range(count):
-            r.zigzag()
-            r.take(1)
-            r.zigzag()
-            r.zigzag()
-            for _ in range(2):
-                n = r.zigzag()
-                value = r.take(n) if n >= 0 else None
-            for _ in range(r.zigzag()):
-                r.take(r.zigzag())
-                r.take(max(0, r.zigzag()))
-            out.append((value, base + i))
-        pos += 12 + size
-    return out
-
 
 CASES = {}
 
@@ -367,11 +240,6 @@ def produce_sizes(b):
     check(b.produce(small, fits)["error_code"] == 0, "fits")
 
 
-def refused(b, **configs):
-    """True if the broker does not take a configuration yet, and says so: what it would mean cannot happen then."""
-    return creates(b, 5, validate=True, name="b-refused", configs=[{"name": k.replace("__", "."), "value": v} for k, v in configs.items()])["error_code"] == 40
-
-
 @case
 def produce_no_key_compacted(b):
     """[Q 5, U 37] A record without a key on a compacted topic: INVALID_RECORD, which record in record_errors from v8 on, nothing of the batch written."""
@@ -586,16 +454,55 @@ def fetch_zstd(b):
         topic = b.topic(compression__type="zstd")
         check(b.fetch(topic, 0, 9)["error_code"] == 76 and not b.fetch(topic, 0, 9)["records"], "v9: error %d", b.fetch(topic, 0, 9)["error_code"])
         check(b.fetch(topic, 0, 10)["error_code"] == 0, "v10: error %d", b.fetch(topic, 0, 10)["error_code"])
-    zstd = batch(inside=bytes.fromhex("28b52ffd000441000010000000000261026b00") + b"", attributes=4)
-    b.produce(plain, zstd)
+    b.produced(plain, records.batch([b""], inside=zstd_of(records.record(0, b"v", b"k")), attributes=4))
     check(b.fetch(plain, 0, 9)["error_code"] == 0, "codec of the batches does not matter")
 
 
 @case
+def fetch_converts(b):
+    """[Q 6] Fetch 0 and 1 get message sets of magic 0, 2 and 3 of magic 1: offsets, times, keys, values, nulls as they are, headers left out; from within a batch."""
+    topic = b.topic()
+    inside = records.record(0, b"one", b"k") + records.record(1, None, None, ((b"h", b"x"),), 5) + records.record(2, b"", b"", (), 7)
+    for codec in (0, 1):
+        packed = gzip.compress(inside, mtime=0) if codec else inside
+        b.produced(topic, records.batch([b""] * 3, inside=packed, attributes=codec, step=5))
+    want = [(b"k", b"one", 0), (None, None, 5), (b"", b"", 7)] * 2
+    for version in range(4):
+        magic = 0 if version < 2 else 1
+        p = b.fetch(topic, 0, version)
+        got = []
+        while len(got) < 6:
+            before = len(got)
+            for m in messages_in(b.fetch(topic, before, version)["records"]):
+                if m[1] & 7:  # Kafka compresses again what was compressed: the messages are in the value
+                    inner = [(x[0], x[1], x[2] if magic == 0 else m[2] - 2 + x[2], x[3], x[4], x[5]) for x in messages_in(gzip.decompress(m[5]))]
+                else:
+                    inner = [m]
+                got += [x for x in inner if x[2] >= len(got)]
+            check(len(got) > before, "version %d stands still at %d", version, before)
+        check(p["error_code"] == 0 and p["high_watermark"] == 6, "version %d: %s", version, p["error_code"])
+        check(got == [(magic, 0, i, records.NOW + t if magic else None, k, v) for i, (k, v, t) in enumerate(want)], "version %d: %s", version, got)
+        first = messages_in(b.fetch(topic, 1, version)["records"])
+        check(first[0][2] in (0, 1) and len(first) >= 3, "version %d from within: %s", version, first)
+    check(b.fetch(topic, 6, 3)["records"] == b"", "nothing new")
+    check(b.fetch(topic, 7, 3)["error_code"] == 1, "out of range")
+
+
+@case
+def fetch_converts_no_zstd(b):
+    """[Q 6] zstd cannot be said in the old formats: UNSUPPORTED_COMPRESSION_TYPE; what stands before it comes."""
+    topic = b.topic()
+    b.produced(topic, batch(b"plain"))
+    b.produced(topic, records.batch([b""], inside=zstd_of(records.record(0, b"v", b"k")), attributes=4))
+    check([m[2] for m in messages_in(b.fetch(topic, 0, 3)["records"])] == [0], "the one before: %s", b.fetch(topic, 0, 3))
+    p = b.fetch(topic, 1, 3)
+    check(p["error_code"] == 76 and not p["records"], "zstd: %s", p)
+
+
+@case
 def fetch_old_versions(b):
-    """[Q 6] Fetch 0-3 cannot carry magic 2: with message.downconversion.enable=false UNSUPPORTED_VERSION for the partition."""
-    off = {} if refused(b, message__downconversion__enable="false") else {"message__downconversion__enable": "false"}
-    topic = b.topic(**off)
+    """[Q 6] With message.downconversion.enable=false Fetch 0-3 is UNSUPPORTED_VERSION for the partition."""
+    topic = b.topic(message__downconversion__enable="false")
     b.produced(topic, batch())
     for version in range(4):
         p = b.fetch(topic, 0, version)
@@ -770,12 +677,6 @@ def metadata_cluster(b):
 
 
 # ---- CreateTopics, DeleteTopics ----
-
-def creates(b, version=5, timeout=30000, validate=False, **topic):
-    topic.setdefault("num_partitions", 1)
-    topic.setdefault("replication_factor", 1)
-    return b.conn(40).ask("CreateTopics", version, {"timeout_ms": timeout, "validate_only": validate, "topics": [topic]})["topics"][0]
-
 
 @case
 def create_defaults(b):

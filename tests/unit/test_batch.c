@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "brokerd/log/downconvert.h"
 #include "brokerd/log/record.h"
+#include "common/base/crc.h"
 #include "common/base/mem.h"
 #include "tests/unit/log_util.h"
 #include "tests/unit/unit.h"
@@ -232,5 +234,100 @@ static void test_parse(void)
 	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 61), &b), ERR_CORRUPT);
 }
 
+/* Counts the messages; each whole, its CRC right, offsets one after the other from `first`. */
+static int messages(const struct str *out, int magic, int64_t first)
+{
+	const uint8_t *p = (const uint8_t *)out->ptr, *end = p + out->len;
+	int n = 0;
+	for (; p < end; n++) {
+		CU_ASSERT_FATAL(end - p >= 26);
+		uint32_t size = be32_get(p + 8);
+		CU_ASSERT_FATAL((size_t)(end - p) >= size + 12);
+		CU_ASSERT_EQUAL(be64_get(p), (uint64_t)(first + n));
+		CU_ASSERT_EQUAL(be32_get(p + 12), crc32z_update(0, p + 16, size - 4));
+		CU_ASSERT_EQUAL(p[16], magic);
+		CU_ASSERT_EQUAL(p[17], 0);
+		if (magic)
+			CU_ASSERT_EQUAL(be64_get(p + 18), (uint64_t)(1700000000000 + 3 * ((first + n) % 20)));
+		p += size + 12;
+	}
+	return n;
+}
+
+/* Converts a copy of exact size, so that the sanitizer sees a step beyond it. */
+static int downconvert(const void *bytes, size_t len, const struct downconvert *how, struct str *out)
+{
+	uint8_t *exact = mem_alloc(len ? len : 1);
+	memcpy(exact, bytes, len);
+	str_clear(out);
+	int err = log_downconvert(slice_make(exact, len), how, out);
+	mem_free(exact);
+	return err;
+}
+
+static void test_downconvert(void)
+{
+	struct str log, out;
+	str_init(&log);
+	str_init(&out);
+	for (int codec = 0; codec < 5; codec++) {
+		size_t ends[3] = {0};
+		str_clear(&log);
+		for (int i = 0; i < 3; i++) {
+			size_t len;
+			struct buf *b = tw_batch(TW_BATCH(.codec = codec, .count = 20, .value_bytes = 50, .timestamp_step = 3, .base_offset = 20 * i), &len);
+			str_add_bytes(&log, b->data, len);
+			ends[i] = log.len;
+			buf_unref(b);
+		}
+		for (int8_t magic = 0; magic < 2; magic++) {
+			struct downconvert how = {.magic = magic, .bytes_max = 1 << 20, .decompressed_max = 1 << 20};
+			if (codec == 4) {
+				CU_ASSERT_EQUAL(downconvert(log.ptr, log.len, &how, &out), LOG_ERR_BAD_CODEC);
+				CU_ASSERT_EQUAL(out.len, 0);
+				continue;
+			}
+			CU_ASSERT_EQUAL(downconvert(log.ptr, log.len, &how, &out), 0);
+			CU_ASSERT_EQUAL(messages(&out, magic, 0), 60);
+			how.from_offset = 25;
+			CU_ASSERT_EQUAL(downconvert(log.ptr + ends[0], log.len - ends[0], &how, &out), 0);
+			CU_ASSERT_EQUAL(messages(&out, magic, 25), 35);
+			how.bytes_max = 0; /* one message in any case, then no more */
+			CU_ASSERT_EQUAL(downconvert(log.ptr, log.len, &how, &out), 0);
+			CU_ASSERT_EQUAL(messages(&out, magic, 25), 1);
+			how.bytes_max = 1000;
+			CU_ASSERT_EQUAL(downconvert(log.ptr, log.len, &how, &out), 0);
+			CU_ASSERT(out.len >= 1000 && out.len < 1100);
+			/* cut anywhere: what is whole comes */
+			how = (struct downconvert){.magic = magic, .bytes_max = 1 << 20, .decompressed_max = 1 << 20};
+			for (size_t len = 0; len < log.len; len += 7) {
+				CU_ASSERT_EQUAL(downconvert(log.ptr, len, &how, &out), 0);
+				CU_ASSERT_EQUAL(messages(&out, magic, 0), len < ends[0] ? 0 : len < ends[1] ? 20 : 40);
+			}
+			how.decompressed_max = 100;
+			if (codec)
+				CU_ASSERT_EQUAL(downconvert(log.ptr, log.len, &how, &out), ERR_LIMIT);
+			/* damage in the second batch ends the output in front of it, in the first it is told; with a right CRC too */
+			how.decompressed_max = 1 << 20;
+			for (size_t at = 61; at < ends[0]; at++)
+				for (int fix = 0; fix < 2; fix++) {
+					log.ptr[at] ^= 0x55;
+					if (fix)
+						tw_fix_crc((uint8_t *)log.ptr, ends[0]);
+					int err = downconvert(log.ptr, log.len, &how, &out);
+					CU_ASSERT(fix ? err == 0 || err == ERR_CORRUPT || err == ERR_LIMIT : err == ERR_CORRUPT && out.len == 0);
+					log.ptr[at] ^= 0x55;
+					tw_fix_crc((uint8_t *)log.ptr, ends[0]);
+				}
+			log.ptr[ends[0] + 70] ^= 1;
+			CU_ASSERT_EQUAL(downconvert(log.ptr, log.len, &how, &out), 0);
+			CU_ASSERT_EQUAL(messages(&out, magic, 0), 20);
+			log.ptr[ends[0] + 70] ^= 1;
+		}
+	}
+	str_fini(&log);
+	str_fini(&out);
+}
+
 UNIT_MAIN("batch", {"good", test_good}, {"bad", test_bad}, {"record_errors", test_record_errors}, {"damage", test_damage}, {"assign", test_assign},
-	  {"parse", test_parse})
+	  {"parse", test_parse}, {"downconvert", test_downconvert})
