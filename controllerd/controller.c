@@ -304,7 +304,8 @@ struct controller *controller_new(struct env *env, struct loop *control, const s
 	timer_init(&c->stop_timer, control, on_stop_late, c);
 	uint64_t incarnation = env_random_u64(env);
 	struct push_config pc = {.id = c->cfg.id, .incarnation = incarnation, .version = KLAMM_VERSION, .host = c->cfg.listen_host, .port = c->cfg.listen_port,
-				 .closed_grace_ms = c->cfg.link_closed_grace_ms, .silence_ms = c->cfg.link_silence_ms, .allow_remote = c->cfg.link_allow_remote};
+				 .closed_grace_ms = c->cfg.link_closed_grace_ms, .silence_ms = c->cfg.link_silence_ms, .allow_remote = c->cfg.link_allow_remote,
+				 .snapshot_slice = c->cfg.snapshot_slice};
 	push_init(&c->push, control, &pc, &c->state, &c->elect);
 	struct state_host sh;
 	push_state_host(&c->push, &sh);

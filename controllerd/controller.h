@@ -32,6 +32,7 @@ struct controller_config {
 	bool leader_rebalance;
 	int32_t leader_imbalance_check_s, leader_imbalance_percentage;
 	size_t topic_watch_bytes; /* tests: budget of watched topic paths; 0 = the usual one */
+	int32_t snapshot_slice;   /* tests: partitions of a snapshot that one turn encodes; 0 = the usual number */
 };
 /* Java properties. On failure (ERR_INVAL) *problem is one line: file, line, key, what is allowed. Warnings are lines in *warnings.
  * overrides: KEY=VALUE texts. */

@@ -261,7 +261,7 @@ static void take_image(struct ctl *c, struct image *im, struct image_changes *ch
 	image_changes_free(ch);
 }
 
-/* A snapshot is kept in parts until its last one is here, then applied as one. */
+/* A snapshot is kept in parts until its last one is here, then applied as one, at the seq that this one names. */
 static bool on_snapshot(struct peer *p, pb_frame *f)
 {
 	struct ctl *c = p->ctl;
@@ -270,7 +270,7 @@ static bool on_snapshot(struct peer *p, pb_frame *f)
 		drop_parts(p);
 	else if (p->part_count == 0)
 		return false;
-	if (p->part_count && p->parts[0]->seq != s->seq)
+	if (p->part_count && p->parts[0]->controller_epoch != s->controller_epoch)
 		return false;
 	MEM_GROW(p->parts, p->part_cap, p->part_count + 1);
 	p->parts[p->part_count++] = s;

@@ -768,6 +768,19 @@ int image_apply_snapshot(struct image *base, int32_t controller_epoch, uint64_t 
 		else
 			gone_add(&out, &scratch.gone[i].id, scratch.gone[i].name);
 	}
+	/* And of topics that stood in an earlier part: removed while the snapshot was made. */
+	const struct image_topic *last = NULL;
+	for (uint32_t i = 0; i < scratch.count; i++) {
+		const struct image_topic *t = scratch.items[i].topic;
+		if (!scratch.items[i].removed || t == last)
+			continue;
+		last = t;
+		const struct image_topic *old = find_id(base, &t->id);
+		if (old)
+			changes_add_all(&out, &out_cap, old, true);
+		else
+			gone_add(&out, &t->id, t->name);
+	}
 	uint32_t removals = out.count;
 	image_changes_free(&scratch);
 	for (uint32_t i = 0; i < im->bucket_count; i++) {

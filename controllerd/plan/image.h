@@ -93,6 +93,7 @@ struct plan_topic {
 	int32_t creating;  /* of these: first states */
 	struct list change;
 	void *deletion;   /* state/ */
+	uint32_t walked; /* push's: the number of the snapshot that it is in */
 	UT_hash_handle by_name, by_id;
 };
 

@@ -26,6 +26,7 @@ struct push_config {
 	uint16_t port;
 	int32_t closed_grace_ms, silence_ms;
 	bool allow_remote; /* links from other machines, without a proof of identity */
+	int32_t snapshot_slice; /* partitions of a snapshot that one turn encodes; 0 = the usual number */
 };
 
 enum { HEARD_MAX = 8, RING_ENTRIES = 8192, PROBERS_MAX = 3 };
@@ -52,6 +53,9 @@ struct push_peer {
 	/* subscription */
 	bool subscribed;
 	uint64_t cursor;              /* seq sent last */
+	bool snapshot_due;            /* it gets the next snapshot; no deltas before */
+	struct push_snapshot *snapshot; /* of which parts are still to be sent; one reference */
+	size_t snapshot_sent;
 	uint64_t admit_seq;           /* once it applied this much, it is available */
 	/* heartbeats */
 	struct push_heard heard[HEARD_MAX];
@@ -76,6 +80,34 @@ struct ring_entry {
 	struct buf *buf;
 	size_t len;
 };
+struct push_snapshot { /* encoded; shared by those that it is sent to */
+	uint32_t refs;
+	uint64_t seq;
+	size_t count, cap;
+	struct ring_entry *parts;
+};
+struct snapshot_more { /* published while a snapshot is made: goes into it behind what was walked */
+	struct uuid topic;
+	int32_t partition; /* -1: the topic itself */
+};
+struct snapshot_gone {
+	struct uuid topic;
+	char *name;
+};
+/* The snapshot that is being made (ring.c). */
+struct snapshot_making {
+	struct push_snapshot *out; /* NULL: none is */
+	uint32_t number;
+	bool walked;
+	struct uuid topic;         /* where the walk goes on; zero: at the beginning */
+	int32_t partition;
+	struct snapshot_more *more;
+	size_t more_count, more_done, more_cap;
+	struct snapshot_gone *gone;
+	size_t gone_count, gone_cap;
+	uint32_t turns;
+	struct timer turn;
+};
 struct push_pending;
 
 struct push {
@@ -94,6 +126,7 @@ struct push {
 	uint64_t seq, first; /* newest; oldest kept (first > seq: empty) */
 	size_t ring_bytes;
 	struct deferred flush;
+	struct snapshot_making making;
 	struct plan_ids new_leaders;
 	/* live */
 	struct push_live *lives;
@@ -127,6 +160,8 @@ void ring_changed(struct push *p);
 void ring_flush(struct push *p);
 void ring_subscribe(struct push_peer *peer, int32_t known_epoch, uint64_t known_seq);
 void ring_pump(struct push_peer *peer);
+void ring_forget(struct push_peer *peer); /* it is not subscribed any more */
+void ring_init(struct push *p);
 void ring_clear(struct push *p);
 /* live.c */
 void live_init(struct push *p);

@@ -1,7 +1,12 @@
 /* ring.c: what was acknowledged becomes deltas; one ring of encoded frames, a cursor per subscriber (protocol.md C7). See push.h.
  *
  * One delta a turn (or a few, when much changed), in which everything is that state/ has queued. A topic is first published as a whole,
- * once the first states of its partitions are written. A snapshot is made of the image after a flush, so it stands at exactly p->seq.
+ * once the first states of its partitions are written.
+ *
+ * A snapshot is made once for all who wait for one, in slices (G3): each turn walks some partitions of the image and encodes them. What is published
+ * meanwhile (`more`) is encoded again behind the walk, what is removed (`gone`) is named in the last part; brokers, configurations and the cluster stand in the last part alone.
+ * The last turn begins with a flush and encodes what is left, so the snapshot stands at exactly p->seq. A part may hold a partition in an older state
+ * than a later one: who applies it takes the newest, as with deltas.
  */
 #include <string.h>
 
@@ -10,6 +15,10 @@
 #include "controllerd/push/push.h"
 
 enum { PARTITIONS_PER_FRAME = 2000, LINK_AHEAD_BYTES = 4 << 20 };
+enum {
+	SLICE_PARTITIONS = 200, /* of a snapshot, in one turn: well under a millisecond */
+	TURNS_MAX = 10000,      /* a snapshot that cannot keep up with what is published is ended in one go */
+};
 
 struct out { /* one Changes under construction; arrays in the arena */
 	struct arena *a;
@@ -188,8 +197,11 @@ static void ring_drop_first(struct push *p)
 	p->first++;
 }
 
+static void making_end(struct push *p);
+
 void ring_clear(struct push *p)
 {
+	making_end(p);
 	while (p->first <= p->seq)
 		ring_drop_first(p);
 	p->seq = 0;
@@ -218,20 +230,43 @@ static void ring_append(struct push *p, struct out *o)
 	out_init(o, o->a);
 }
 
-static void send_snapshot(struct push_peer *peer);
+static void want_snapshot(struct push_peer *peer);
+static bool snapshot_pump(struct push_peer *peer);
 
 void ring_pump(struct push_peer *peer)
 {
 	struct push *p = peer->push;
+	if (peer->snapshot_due || !snapshot_pump(peer))
+		return;
 	while (peer->subscribed && peer->cursor < p->seq && link_queued(peer->stream) < LINK_AHEAD_BYTES) {
 		if (peer->cursor + 1 < p->first) {
-			send_snapshot(peer);
+			want_snapshot(peer);
 			return;
 		}
 		struct ring_entry *e = &p->ring[(peer->cursor + 1) % RING_ENTRIES];
 		frame_send_buf(peer->stream, e->buf, e->len);
 		peer->cursor++;
 	}
+}
+
+/* ---- while a snapshot is made ---- */
+
+static void published_meanwhile(struct push *p, const struct uuid *topic, int32_t partition)
+{
+	struct snapshot_making *k = &p->making;
+	if (!k->out)
+		return;
+	MEM_GROW(k->more, k->more_cap, k->more_count + 1);
+	k->more[k->more_count++] = (struct snapshot_more){*topic, partition};
+}
+
+static void removed_meanwhile(struct push *p, const struct uuid *topic, const char *name)
+{
+	struct snapshot_making *k = &p->making;
+	if (!k->out)
+		return;
+	MEM_GROW(k->gone, k->gone_cap, k->gone_count + 1);
+	k->gone[k->gone_count++] = (struct snapshot_gone){*topic, mem_strdup(name)};
 }
 
 /* ---- deltas ---- */
@@ -278,6 +313,7 @@ static void add_one(struct push *p, struct out *o, Klamm__Control__Topic *m, str
 	m->partitions[m->n_partitions++] = partition_pb(o->a, part);
 	part->published = true;
 	note_leader(p, part);
+	published_meanwhile(p, &part->topic->id, part->idx);
 	if (++o->partitions >= PARTITIONS_PER_FRAME)
 		o->partitions = PARTITIONS_PER_FRAME;
 }
@@ -300,6 +336,7 @@ static void add_topics(struct push *p, struct out *o)
 		Klamm__Control__Topic *m = add_topic(o, t, first, config);
 		t->published = true;
 		t->config_changed = false;
+		published_meanwhile(p, &t->id, -1);
 		for (int32_t i = 0; first && i < t->partition_count; i++) {
 			list_remove(&t->partitions[i].change);
 			if (t->partitions[i].version >= 0)
@@ -368,6 +405,7 @@ void ring_flush(struct push *p)
 	out_init(&o, &p->scratch);
 	for (size_t i = 0; i < s->removed_count; i++) {
 		add_removed_topic(&o, &s->removed[i].id, s->removed[i].name);
+		removed_meanwhile(p, &s->removed[i].id, s->removed[i].name);
 		mem_free(s->removed[i].name);
 	}
 	s->removed_count = 0;
@@ -391,65 +429,232 @@ void ring_flush(struct push *p)
 
 /* ---- snapshots ---- */
 
-static void send_part(struct push_peer *peer, struct out *o, bool first, bool last)
+static void snapshot_unref(struct push_snapshot *s)
 {
-	struct push *p = peer->push;
+	if (!s || --s->refs)
+		return;
+	for (size_t i = 0; i < s->count; i++)
+		buf_unref(s->parts[i].buf);
+	mem_free(s->parts);
+	mem_free(s);
+}
+
+static void making_end(struct push *p)
+{
+	struct snapshot_making *k = &p->making;
+	timer_stop(&k->turn);
+	snapshot_unref(k->out);
+	k->out = NULL;
+	for (size_t i = 0; i < k->gone_count; i++)
+		mem_free(k->gone[i].name);
+	mem_free(k->gone);
+	mem_free(k->more);
+	*k = (struct snapshot_making){.number = k->number, .turn = k->turn};
+}
+
+static void part_done(struct push *p, struct out *o, bool last)
+{
+	struct push_snapshot *out = p->making.out;
 	Klamm__Control__Snapshot s;
 	Klamm__Control__Frame f;
 	klamm__control__snapshot__init(&s);
 	klamm__control__frame__init(&f);
 	s.controller_epoch = p->el->epoch;
-	s.seq = p->seq;
-	s.first = first;
+	s.seq = p->seq; /* that of the last part counts */
+	s.first = out->count == 0;
 	s.last = last;
 	s.changes = &o->ch;
 	f.body_case = KLAMM__CONTROL__FRAME__BODY_SNAPSHOT;
 	f.snapshot = &s;
-	frame_send(peer->stream, &f);
+	MEM_GROW(out->parts, out->cap, out->count + 1);
+	struct ring_entry *e = &out->parts[out->count++];
+	e->buf = frame_encode(&f, &e->len);
 }
 
-static void send_snapshot(struct push_peer *peer)
+/* Where the walk goes on. The topic that it stood at may be gone: from the beginning then, without what was walked. */
+static struct plan_topic *walk_at(struct push *p)
 {
-	struct push *p = peer->push;
-	struct state *s = p->st;
-	struct arena a;
-	struct out o;
-	bool first = true;
-	arena_init(&a, 0);
-	out_init(&o, &a);
-	add_cluster(p, &o);
-	add_entities(p, &o);
-	for (const struct plan_broker *b = s->im->brokers; b; b = b->hh.next)
-		if (b->published)
-			add_broker(&o, b);
-	LIST_FOR(n, &s->deleted) {
-		const struct state_deleted *d = LIST_ENTRY(n, struct state_deleted, link);
-		add_removed_topic(&o, &d->id, d->name);
-	}
-	for (struct plan_topic *t = s->im->by_name; t; t = t->by_name.next) {
-		if (!t->published)
+	struct snapshot_making *k = &p->making;
+	struct plan_topic *t = uuid_is_zero(&k->topic) ? NULL : plan_topic_find_id(p->st->im, &k->topic);
+	if (t)
+		return t;
+	k->partition = 0;
+	return p->st->im->by_name;
+}
+
+/* Adds up to `left` partitions of the image; true when it is at the end. */
+static bool walk(struct push *p, struct out *o, int32_t left)
+{
+	struct snapshot_making *k = &p->making;
+	struct plan_topic *t = walk_at(p);
+	for (; t; t = t->by_name.next, k->partition = 0) {
+		if (!t->published || t->walked == k->number)
 			continue;
-		Klamm__Control__Topic *m = add_topic(&o, t, true, true);
-		for (int32_t i = 0; i < t->partition_count; i++) {
-			struct plan_partition *part = &t->partitions[i];
+		if (left <= 0) {
+			k->topic = t->id;
+			return false;
+		}
+		Klamm__Control__Topic *m = add_topic(o, t, true, true);
+		for (; k->partition < t->partition_count; k->partition++) {
+			struct plan_partition *part = &t->partitions[k->partition];
 			if (!part->published)
 				continue;
-			if (o.partitions >= PARTITIONS_PER_FRAME) {
-				send_part(peer, &o, first, false);
-				first = false;
-				arena_reset(&a);
-				out_init(&o, &a);
-				m = add_topic(&o, t, false, false);
+			if (left-- <= 0) {
+				k->topic = t->id;
+				return false;
 			}
-			m->partitions[m->n_partitions++] = partition_pb(&a, part);
-			o.partitions++;
+			m->partitions[m->n_partitions++] = partition_pb(o->a, part);
+		}
+		t->walked = k->number;
+		left--; /* a topic without many counts as well */
+	}
+	return true;
+}
+
+/* Adds up to `left` of what was published meanwhile, as it is now. */
+static void catch_up(struct push *p, struct out *o, int32_t left)
+{
+	struct snapshot_making *k = &p->making;
+	const struct plan_topic *last = NULL;
+	Klamm__Control__Topic *m = NULL;
+	size_t room = 0;
+	for (; k->more_done < k->more_count && left > 0; k->more_done++, left--) {
+		const struct snapshot_more *r = &k->more[k->more_done];
+		struct plan_topic *t = plan_topic_find_id(p->st->im, &r->topic);
+		if (!t || !t->published || r->partition >= t->partition_count)
+			continue;
+		if (t != last || r->partition < 0 || m->n_partitions == room) {
+			m = add_topic(o, t, true, true);
+			last = t;
+			room = (size_t)t->partition_count;
+		}
+		if (r->partition >= 0 && t->partitions[r->partition].published)
+			m->partitions[m->n_partitions++] = partition_pb(o->a, &t->partitions[r->partition]);
+	}
+}
+
+static void add_rest(struct push *p, struct out *o)
+{
+	struct state *s = p->st;
+	struct snapshot_making *k = &p->making;
+	add_cluster(p, o);
+	add_entities(p, o);
+	for (const struct plan_broker *b = s->im->brokers; b; b = b->hh.next)
+		if (b->published)
+			add_broker(o, b);
+	LIST_FOR(n, &s->deleted) {
+		const struct state_deleted *d = LIST_ENTRY(n, struct state_deleted, link);
+		add_removed_topic(o, &d->id, d->name);
+	}
+	for (size_t i = 0; i < k->gone_count; i++) {
+		bool said = false;
+		LIST_FOR(n, &s->deleted)
+			said |= uuid_eq(&LIST_ENTRY(n, struct state_deleted, link)->id, &k->gone[i].topic);
+		if (!said)
+			add_removed_topic(o, &k->gone[i].topic, k->gone[i].name);
+	}
+}
+
+/* True when everything is sent and deltas may follow. */
+static bool snapshot_pump(struct push_peer *peer)
+{
+	struct push_snapshot *s = peer->snapshot;
+	if (!s)
+		return true;
+	while (peer->snapshot_sent < s->count) {
+		if (link_queued(peer->stream) >= LINK_AHEAD_BYTES)
+			return false;
+		const struct ring_entry *e = &s->parts[peer->snapshot_sent++];
+		frame_send_buf(peer->stream, e->buf, e->len);
+	}
+	peer->cursor = s->seq;
+	peer->snapshot = NULL;
+	snapshot_unref(s);
+	return true;
+}
+
+static void snapshot_ready(struct push *p)
+{
+	struct push_snapshot *s = p->making.out;
+	s->seq = p->seq;
+	p->making.out = NULL;
+	making_end(p);
+	LIST_FOR(n, &p->peers) {
+		struct push_peer *peer = LIST_ENTRY(n, struct push_peer, link);
+		if (!peer->snapshot_due)
+			continue;
+		peer->snapshot_due = false;
+		peer->snapshot = s;
+		peer->snapshot_sent = 0;
+		s->refs++;
+		p->snapshots++;
+		LOG_AT(p->env->log, LOG_INFO, "push", "snapshot", "%s=%d epoch=%d seq=%llu parts=%zu", peer->is_controller ? "controller" : "broker", peer->id, p->el->epoch,
+		       (unsigned long long)s->seq, s->count);
+		ring_pump(peer);
+	}
+	snapshot_unref(s);
+}
+
+static void making_turn(void *ctx)
+{
+	struct push *p = ctx;
+	struct snapshot_making *k = &p->making;
+	int32_t left = p->cfg.snapshot_slice > 0 ? p->cfg.snapshot_slice : SLICE_PARTITIONS;
+	bool hurry = ++k->turns > TURNS_MAX;
+	struct arena a;
+	struct out o;
+	arena_init(&a, 0);
+	out_init(&o, &a);
+	if (!k->walked)
+		k->walked = walk(p, &o, left);
+	else
+		catch_up(p, &o, left);
+	bool more = !out_empty(&o);
+	if (more)
+		part_done(p, &o, false);
+	arena_reset(&a);
+	out_init(&o, &a);
+	if (!more || hurry) {
+		ring_flush(p); /* then image and seq agree */
+		if (k->out && (hurry || k->more_count - k->more_done <= (size_t)left)) {
+			while (hurry && !k->walked)
+				k->walked = walk(p, &o, INT32_MAX);
+			catch_up(p, &o, INT32_MAX);
+			add_rest(p, &o);
+			part_done(p, &o, true);
+			snapshot_ready(p);
 		}
 	}
-	send_part(peer, &o, first, true);
 	arena_fini(&a);
-	peer->cursor = p->seq;
-	p->snapshots++;
-	LOG_AT(p->env->log, LOG_INFO, "push", "snapshot", "%s=%d epoch=%d seq=%llu", peer->is_controller ? "controller" : "broker", peer->id, p->el->epoch, (unsigned long long)p->seq);
+	if (k->out)
+		timer_set_us(&k->turn, 0);
+}
+
+static void want_snapshot(struct push_peer *peer)
+{
+	struct push *p = peer->push;
+	struct snapshot_making *k = &p->making;
+	snapshot_unref(peer->snapshot);
+	peer->snapshot = NULL;
+	peer->snapshot_due = true;
+	if (k->out)
+		return;
+	k->out = MEM_NEW(struct push_snapshot);
+	k->out->refs = 1;
+	k->number++;
+	timer_set_us(&k->turn, 0);
+}
+
+void ring_init(struct push *p)
+{
+	timer_init(&p->making.turn, p->loop, making_turn, p);
+}
+
+void ring_forget(struct push_peer *peer)
+{
+	peer->subscribed = peer->snapshot_due = false;
+	snapshot_unref(peer->snapshot);
+	peer->snapshot = NULL;
 }
 
 void ring_subscribe(struct push_peer *peer, int32_t known_epoch, uint64_t known_seq)
@@ -465,6 +670,6 @@ void ring_subscribe(struct push_peer *peer, int32_t known_epoch, uint64_t known_
 		peer->cursor = known_seq;
 		ring_pump(peer);
 	} else {
-		send_snapshot(peer);
+		want_snapshot(peer);
 	}
 }

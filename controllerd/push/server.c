@@ -34,6 +34,7 @@ struct push_peer *push_peer_numbered(struct push *p, uint32_t number)
 static void peer_free(struct push_peer *peer)
 {
 	list_remove(&peer->link);
+	ring_forget(peer);
 	link_free(peer->stream);
 	frame_free(peer->hello);
 	mem_free(peer->rows);
@@ -146,7 +147,7 @@ static void hello_to_state(struct push_peer *peer)
 	plan_broker_sort_inventory(b);
 	b->inventory_us = peer->hello_us;
 	b->hello_seen = true;
-	peer->subscribed = false;
+	ring_forget(peer);
 	state_hello(p->st, &(struct state_hello){peer->id, h->boot_epoch, h->broker_epoch});
 	if (peer->any_offline && p->st->active)
 		state_dir_offline(p->st, peer->id);
@@ -416,6 +417,7 @@ void push_init(struct push *p, struct loop *l, const struct push_config *cfg, st
 	list_init(&p->pending);
 	arena_init(&p->scratch, 0);
 	deferred_init(&p->flush, on_flush, p);
+	ring_init(p);
 	live_init(p);
 }
 
@@ -437,7 +439,7 @@ void push_reign_end(struct push *p)
 	ring_clear(p);
 	LIST_FOR(n, &p->peers) {
 		struct push_peer *peer = LIST_ENTRY(n, struct push_peer, link);
-		peer->subscribed = false;
+		ring_forget(peer);
 		if (peer->greeted)
 			push_hello_reply(peer, false, false, NULL);
 	}

@@ -85,6 +85,8 @@ static void config_texts(struct member *m)
 		/* leaders go back to their places all the time, under every fault */
 		str_printf(&text, "leader.imbalance.check.interval.seconds=%d\nleader.imbalance.per.broker.percentage=%d\n", 3 + (int)(r->seed % 5), (int)(r->seed % 2 * 10));
 		err = controller_config_parse("controller.properties", slice_make(text.ptr, text.len), NULL, 0, &m->controller_cfg, &problem, &warnings);
+		if (!err)
+			m->controller_cfg->snapshot_slice = (int32_t)(r->seed % 4); /* partitions a turn: snapshots of many turns, meeting changes */
 	}
 	if (err)
 		fprintf(stderr, "klamm-sim: %s\n", str_cstr(&problem));

@@ -5,7 +5,7 @@
 #include "common/env/sim/sim.h"
 #include "controllerd/controller.h"
 
-enum { CONTROL_PORT = 19090, KAFKA_PORT = 9092, PARTS = 64, BROKERS_MAX = 4, SECOND = 1000000 };
+enum { CONTROL_PORT = 19090, KAFKA_PORT = 9092, PARTS = 1024, BROKERS_MAX = 4, SECOND = 1000000 };
 
 struct fake_world;
 

@@ -474,6 +474,38 @@ static void test_removal_of_the_unknown(void)
 	done(im);
 }
 
+/* A snapshot that was made while things changed: later parts have the word, also when they remove what an earlier one named. */
+static void test_snapshot_in_parts(void)
+{
+	for (int known = 0; known < 2; known++) {
+		struct image *im = known ? base_image() : image_empty();
+		struct delta *one = base_snapshot(), *two = delta_new();
+		delta_remove_topic(two, "a", 1);
+		delta_topic(two, "b", 2, true);
+		delta_partition(two, 0, 1, 4, 9);
+		delta_topic(two, "a", 8, true);
+		delta_partition(two, 0, 2, 0, 0);
+		const pb_changes *parts[] = {&one->ch, &two->ch};
+		struct image *next = NULL;
+		image_changes_free(&changes);
+		CU_ASSERT_EQUAL_FATAL(image_apply_snapshot(im, 8, 1, parts, 2, &next, &changes), 0);
+		mem_free(one);
+		mem_free(two);
+		const struct image_topic *a = image_find_topic(next, slice_str("a")), *b = image_find_topic(next, slice_str("b"));
+		struct uuid first = uuid_of(1), again = uuid_of(8);
+		CU_ASSERT_FATAL(a && b);
+		CU_ASSERT(uuid_eq(&a->id, &again) && a->partition_count == 1);
+		CU_ASSERT(b->partitions[0].leader == 1 && b->partitions[0].leader_epoch == 4);
+		CU_ASSERT_PTR_NULL(image_find_topic_id(next, &first));
+		/* what lies on disk of the removed one goes (K1), whether we knew of it or not */
+		bool named = known ? changed("a", 0, true) && changed("a", 1, true) && changes.gone_count == 0 : changes.gone_count == 1 && uuid_eq(&changes.gone[0].id, &first);
+		CU_ASSERT(named);
+		CU_ASSERT_FALSE(changed("b", 0, true));
+		image_unref(im);
+		done(next);
+	}
+}
+
 /* The same name with another id is another topic: its epochs start again, and nothing of the old one is inherited. */
 static void test_created_again(void)
 {
@@ -622,7 +654,7 @@ static void test_owner(void)
 	}
 }
 
-UNIT_MAIN("image", {"empty", test_empty}, {"snapshot", test_snapshot}, {"each_topic_is_ordered", test_each_topic_is_ordered}, {"delta", test_delta},
+UNIT_MAIN("image", {"empty", test_empty}, {"snapshot", test_snapshot}, {"snapshot_in_parts", test_snapshot_in_parts}, {"each_topic_is_ordered", test_each_topic_is_ordered}, {"delta", test_delta},
 	{"delta_twice", test_delta_twice}, {"new_reign", test_new_reign}, {"partition_never_back", test_partition_never_back},
 	{"removal_and_absence", test_removal_and_absence}, {"removal_of_another_life", test_removal_of_another_life}, {"removal_of_the_unknown", test_removal_of_the_unknown},
 	{"created_again", test_created_again}, {"configs", test_configs}, {"brokers", test_brokers}, {"nonsense", test_nonsense},
