@@ -295,4 +295,327 @@ def group_golden(c):
     check(committed(c, "golden-group") == {("codec-none", 0): 42, ("keyed", 1): 8, ("keyed", 2): 1}, "after kill -9: %s", committed(c, "golden-group"))
 
 
-CASES = {f.__name__: f for f in (group_kcat, group_versions, group_zookeeper, internal_topic, group_golden)}
+class Committer(threading.Thread):
+    """Commits ascending offsets for some groups, one after the other, whatever happens to the cluster. What was acknowledged must stay."""
+
+    def __init__(self, c, groups, topic):
+        super().__init__(daemon=True)
+        self.c, self.groups, self.topic = c, groups, topic
+        self.acked = {g: 0 for g in groups}
+        self.tried = {g: 0 for g in groups}
+        self.conns = {}
+        self.stopping = threading.Event()
+        self.failed = self.count = 0
+        self.wrong = []
+
+    def connection(self, group):
+        if group not in self.conns:
+            for d in self.c.brokers():
+                try:
+                    k = Kafka(self.c.ports[d.name], 3)
+                    one = k.call("FindCoordinator", 4, key_type=0, coordinator_keys=[group])["coordinators"][0]
+                    k.close()
+                    if one["error_code"] == 0:
+                        self.conns[group] = Kafka(one["port"], 8)
+                        return self.conns[group]
+                except OSError:
+                    continue
+            raise OSError("no coordinator")
+        return self.conns[group]
+
+    def one(self, group):
+        k = self.connection(group)
+        read = k.call("OffsetFetch", 7, group_id=group, topics=[{"name": self.topic, "partition_indexes": [0]}])
+        p = read["topics"][0]["partitions"][0] if read["topics"] else None
+        if read["error_code"] == 0 and p and not self.acked[group] <= max(0, p["committed_offset"]) <= self.tried[group]:
+            self.wrong.append("%s: read %d, acknowledged %d, tried %d" % (group, p["committed_offset"], self.acked[group], self.tried[group]))
+        self.tried[group] += 1
+        want = self.tried[group]
+        a = k.call("OffsetCommit", 8, group_id=group, topics=[{"name": self.topic, "partitions": [{"partition_index": 0, "committed_offset": want}]}])
+        error = a["topics"][0]["partitions"][0]["error_code"]
+        if error == 0:
+            self.acked[group] = want
+            self.count += 1
+            return
+        self.failed += 1
+        if error in (NOT_COORDINATOR, NOT_AVAILABLE):
+            raise OSError("moved")
+        time.sleep(0.02)
+
+    def run(self):
+        while not self.stopping.is_set():
+            for g in self.groups:
+                try:
+                    self.one(g)
+                except (OSError, AssertionError):
+                    k = self.conns.pop(g, None)
+                    if k:
+                        k.close()
+                    self.failed += 1
+                    time.sleep(0.02)
+
+    def finish(self):
+        self.stopping.set()
+        self.join(60)
+        check(not self.is_alive(), "the committer ends")
+        for k in self.conns.values():
+            k.close()
+        check(not self.wrong, "offsets that were read: %s", self.wrong[:3])
+
+
+def group_moves(c):
+    """Commits while coordinators are killed and stopped; then every process dies at once. No acknowledged commit is lost, none is read back wrong."""
+    c.start(3, 2, offsets__topic__num__partitions=8)
+    c.create_topic("t", 3)
+    coordinator(c, "g0")
+    c.isr_is("__consumer_offsets", 8, 3)
+    committers = [Committer(c, ["g%d-%d" % (n, i) for i in range(5)], "t") for n in range(4)]
+    for k in committers:
+        k.start()
+    progress = lambda: sum(k.count for k in committers)
+    for number, how in ((1, "kill"), (2, "stop"), (3, "kill")):
+        before = progress()
+        c.until(lambda before=before: progress() > before + 200, "commits go on", 30)
+        if how == "kill":
+            c.broker(number).kill()
+        else:
+            check(c.broker(number).term(15 * c.slow) == 0, "broker %d stops cleanly", number)
+        before = progress()
+        c.until(lambda before=before: progress() > before + 200, "commits go on without broker %d" % number, 30)
+        c.broker(number).start()
+        c.wait_serving()
+        c.isr_is("__consumer_offsets", 8, 3)
+    for d in c.brokers():
+        d.signal(9)
+    for d in c.brokers():
+        d.kill()
+        d.start()
+    c.wait_serving()
+    before = progress()
+    c.until(lambda: progress() > before + 100, "commits go on after everybody was killed", 60)
+    for d in c.brokers():
+        d.signal(9)
+    for k in committers:
+        k.finish()
+    for d in c.brokers():
+        d.kill()
+        d.start()
+    c.wait_serving()
+    for k in committers:
+        for g in k.groups:
+            got = committed(c, g).get(("t", 0), 0)
+            check(k.acked[g] <= got <= k.tried[g], "%s: %d is committed, acknowledged was %d, tried %d", g, got, k.acked[g], k.tried[g])
+
+
+class Readers:
+    """Many kcat -G of one group, each with a file of what it said: records and rebalances in the order in which they came."""
+
+    def __init__(self, c, group, topic, strategy):
+        self.c, self.group, self.topic, self.strategy = c, group, topic, strategy
+        self.procs = []
+        self.files = []
+
+    def add(self, count):
+        for _ in range(count):
+            path = os.path.join(self.c.dir, "logs", "%s-%d.txt" % (self.group, len(self.files)))
+            self.files.append(path)
+            out = open(path, "wb")
+            self.procs.append(self.c.background(["kcat", "-b", self.c.bootstrap(), "-G", self.group, self.topic, "-u", "-f", "%p %o %s\n",
+                "-X", "auto.offset.reset=earliest", "-X", "partition.assignment.strategy=" + self.strategy, "-X", "session.timeout.ms=6000",
+                "-X", "heartbeat.interval.ms=500", "-X", "auto.commit.interval.ms=500"], stdout=out, stderr=out))
+            out.close()
+
+    def end(self, count, sig=15):
+        for p in [p for p in self.procs if p.poll() is None][:count]:
+            p.send_signal(sig)
+            try:
+                p.wait(20)
+            except Exception:
+                raise Failure("kcat does not leave") from None
+
+    def alive(self):
+        return sum(p.poll() is None for p in self.procs)
+
+    def read(self):
+        """Numbers that were read; each reader must have read each partition without a gap or a repetition between two rebalances."""
+        numbers, rebalances = set(), 0
+        for path in self.files:
+            expected = {}
+            with open(path, encoding="utf-8", errors="replace") as f:
+                for line in f:
+                    words = line.split()
+                    if line.startswith("%"):
+                        if "rebalanced" in line or "assigned" in line:
+                            rebalances += 1
+                            expected = {}
+                        continue
+                    if len(words) != 3 or not line.endswith("\n"):
+                        continue
+                    p, offset, number = int(words[0]), int(words[1]), int(words[2])
+                    check(offset == expected.get(p, offset), "%s: offset %d of partition %d follows %d", path, offset, p, expected.get(p, 0) - 1)
+                    expected[p] = offset + 1
+                    numbers.add(number)
+        return numbers, rebalances
+
+
+def twenty(c, strategy):
+    """20 consumers, 60 partitions, members that come and go, brokers that die: everything is read, and the offsets outlive kill -9 of all brokers."""
+    c.start(3, 2, offsets__topic__num__partitions=4, group__initial__rebalance__delay__ms=500)
+    c.create_topic("sixty", 60)
+    readers = Readers(c, "twenty", "sixty", strategy)
+    readers.add(12)
+    sent = [0]
+
+    def feed(n):
+        c.kcat("-P", "-t", "sixty", "-X", "enable.idempotence=true", "-X", "acks=all", "-X", "linger.ms=5", "-X", "message.timeout.ms=120000", "-X", "partitioner=random",
+            "-X", "sticky.partitioning.linger.ms=0", data=b"".join(b"%d\n" % i for i in range(sent[0], sent[0] + n)), timeout=150)
+        sent[0] += n
+
+    def caught_up(what, timeout=90):
+        feed(2000)
+        want = set(range(sent[0]))
+        c.until(lambda: want <= readers.read()[0], what, timeout, every=0.3)
+    caught_up("twelve members read everything")
+    state = lambda: retried(c, "twenty", "DescribeGroups", 5, lambda a: a["groups"][0]["error_code"], groups=["twenty"])["groups"][0]
+
+    def twenty_members():
+        readers.add(20 - readers.alive())  # kcat gives up when it starts while its first broker is down
+        g = state()
+        return g if g["group_state"] == "Stable" and len(g["members"]) == 20 else None
+    c.until(twenty_members, "a stable generation of twenty", 60, every=0.3)
+    caught_up("twenty members read everything")
+    readers.end(4)
+    readers.end(2, 9)
+    port = coordinator(c, "twenty")
+    d = [b for b in c.brokers() if c.ports[b.name] == port][0]
+    d.kill()
+    caught_up("read on after members and the coordinator died")
+    readers.add(6)
+    d.start()
+    c.wait_serving()
+    other = [b for b in c.brokers() if b is not d][0]
+    other.kill()
+    caught_up("read on after another broker died")
+    other.start()
+    c.wait_serving()
+    g = c.until(twenty_members, "twenty again", 60, every=0.3)
+    check(g["protocol_data"] == strategy, "by %s: %s", strategy, g["protocol_data"])
+    owned = {}
+    for m in g["members"]:
+        a = m["member_assignment"]
+        n = struct.unpack(">i", a[2:6])[0] if len(a) >= 6 else 0
+        at = 6
+        for _ in range(n):
+            size = struct.unpack(">h", a[at:at + 2])[0]
+            at += 2 + size
+            count = struct.unpack(">i", a[at:at + 4])[0]
+            for p in struct.unpack(">%di" % count, a[at + 4:at + 4 + 4 * count]):
+                check(p not in owned, "partition %d is assigned twice", p)
+                owned[p] = m["member_id"]
+            at += 4 + 4 * count
+    check(len(owned) == 60 or strategy != "range", "all sixty are assigned: %d", len(owned))
+    caught_up("everything is read in the end")
+    ends = {}
+    for line in c.read_all("sixty", "%p %o\n"):
+        p, o = line.split()
+        ends["sixty", int(p)] = int(o) + 1
+    c.until(lambda: committed(c, "twenty") == ends, "all of it is committed", 30, every=0.3)
+    readers.end(20)
+    before = committed(c, "twenty")
+    check(before == ends, "it stays so when all leave: %s", {k: (before.get(k), ends.get(k)) for k in set(before) | set(ends) if before.get(k) != ends.get(k)})
+    for b in c.brokers():
+        b.signal(9)
+    for b in c.brokers():
+        b.kill()
+        b.start()
+    c.wait_serving()
+    check(committed(c, "twenty") == before, "and is still after kill -9 of all brokers")
+
+
+def group_twenty_range(c):
+    twenty(c, "range")
+
+
+def group_twenty_cooperative(c):
+    twenty(c, "cooperative-sticky")
+
+
+def group_thousand(c):
+    """A thousand groups: each with its offset, listed by the brokers that coordinate them, before and after the leaders moved."""
+    c.start(3, 2, offsets__topic__num__partitions=10)
+    c.create_topic("t", 1)
+    coordinator(c, "x")
+    c.isr_is("__consumer_offsets", 10, 3)
+    names = ["thousand-%d" % i for i in range(1000)]
+    of_port = {}
+    for i in range(0, 1000, 100):
+        def find(i=i):
+            a = Kafka(c.port(1)).call("FindCoordinator", 4, key_type=0, coordinator_keys=names[i:i + 100])["coordinators"]
+            return a if all(r["error_code"] == 0 for r in a) else None
+        for r in c.until(find, "coordinators are known", 20):
+            of_port.setdefault(r["port"], []).append(r["key"])
+    conns = {port: Kafka(port) for port in of_port}
+    for port, groups in of_port.items():
+        c.until(lambda port=port: conns[port].call("ListGroups", 4)["error_code"] == 0, "loaded", 20)
+        for g in groups:
+            conns[port].post("OffsetCommit", 8, group_id=g, topics=[{"name": "t", "partitions": [{"partition_index": 0, "committed_offset": int(g[9:])}]}])
+    for port, groups in of_port.items():
+        for g in groups:
+            a = conns[port].next()
+            check(a["topics"][0]["partitions"][0]["error_code"] == 0, "commit of %s: %s", g, a)
+
+    def everything():
+        found = {}
+        for d in c.brokers():
+            if not d.alive():
+                continue
+            k = Kafka(c.ports[d.name])
+            a = k.call("ListGroups", 4)
+            if a["error_code"]:
+                return None
+            mine = [g["group_id"] for g in a["groups"]]
+            got = k.call("OffsetFetch", 8, groups=[{"group_id": g, "topics": [{"name": "t", "partition_indexes": [0]}]} for g in mine])["groups"]
+            described = k.call("DescribeGroups", 5, groups=mine)["groups"]
+            if any(g["error_code"] for g in got) or any(g["error_code"] for g in described):
+                return None
+            check([g["group_id"] for g in got] == mine and [g["group_id"] for g in described] == mine, "answers in the order of the request")
+            check({g["group_state"] for g in described} <= {"Empty"}, "all are empty")
+            for g in got:
+                found[g["group_id"]] = g["topics"][0]["partitions"][0]["committed_offset"]
+            k.close()
+        return found if len(found) >= 1000 else None
+    want = {n: int(n[9:]) for n in names}
+    check(c.until(everything, "all of them are listed", 20) == want, "with their offsets")
+    c.broker(2).kill()
+    check(c.until(everything, "all of them are listed by the two that are left", 30) == want, "with their offsets")
+
+
+def group_waits(c):
+    """Calls that wait are answered when the coordinator goes: stopped in good order, or no longer leader."""
+    c.start(3, 1, offsets__topic__num__partitions=3, group__initial__rebalance__delay__ms=60000)
+    c.create_topic("t", 1)
+    port = coordinator(c, "waiting")
+    d = [b for b in c.brokers() if c.ports[b.name] == port][0]
+    k = Kafka(port)
+    join = dict(group_id="waiting", session_timeout_ms=10000, rebalance_timeout_ms=60000, protocol_type="consumer", protocols=[{"name": "range", "metadata": SUBSCRIPTION}])
+    c.until(lambda: k.call("Heartbeat", 3, group_id="waiting", generation_id=1, member_id="x")["error_code"] == UNKNOWN_MEMBER, "loaded", 20)
+    k.post("JoinGroup", 3, **join)
+    d.signal(15)
+    try:
+        a = k.next()
+        check(a["error_code"] in (NOT_COORDINATOR, NOT_AVAILABLE), "JoinGroup at a broker that stops: %s", a)
+    except ConnectionError:
+        pass  # its connections were closed before the answer could leave
+    check(d.wait(15 * c.slow) == 0, "it stops cleanly")
+    port = coordinator(c, "waiting")
+    check(port != c.ports[d.name], "another coordinates")
+    k = Kafka(port)
+    c.until(lambda: k.call("Heartbeat", 3, group_id="waiting", generation_id=1, member_id="x")["error_code"] == UNKNOWN_MEMBER, "loaded", 20)
+    k.post("JoinGroup", 3, **join)
+    k.close()  # nobody is there to take the answer
+    k = Kafka(port)
+    check(k.call("DescribeGroups", 5, groups=["waiting"])["groups"][0]["group_state"] == "PreparingRebalance", "the group waits for more members")
+
+
+CASES = {f.__name__: f for f in (group_kcat, group_versions, group_zookeeper, internal_topic, group_golden, group_moves, group_twenty_range,
+    group_twenty_cooperative, group_thousand, group_waits)}
