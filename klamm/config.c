@@ -214,6 +214,8 @@ static int change(struct config_args *a)
 	char what[400];
 	int code = start(a);
 
+	if (code)
+		return code;
 	for (int i = 0; i < a->key_count; i++) {
 		const char *eq = strchr(a->keys[i], '=');
 		size_t len = eq ? (size_t)(eq - a->keys[i]) : strlen(a->keys[i]);
@@ -223,10 +225,10 @@ static int change(struct config_args *a)
 			changes[i].op = eq[-1] == '+' ? CONFIGS_APPEND : CONFIGS_SUBTRACT;
 			len--;
 		}
-		changes[i].name = strndup(a->keys[i], len);
+		changes[i].name = arena_strndup(&a->cluster->arena, a->keys[i], len);
 	}
 	snprintf(what, sizeof(what), "%s cannot be configured so", a->label);
-	if (code || (code = configs_change(a->cluster, a->type, a->resource, changes, a->key_count, a->dry_run, what)))
+	if ((code = configs_change(a->cluster, a->type, a->resource, changes, a->key_count, a->dry_run, what)))
 		return code;
 	if (!a->cli->json) {
 		printf("%s: %d configuration%s %s\n", a->label, a->key_count, a->key_count == 1 ? "" : "s",

@@ -38,9 +38,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			cli_key_value(state, "--config", arg);
 		if (a->config_count == CONFIGS_MAX)
 			argp_error(state, "more than %d configurations", CONFIGS_MAX);
-		a->configs[a->config_count].name = key == OPT_CONFIG ? strndup(arg, strcspn(arg, "=")) : arg;
-		a->configs[a->config_count].value = key == OPT_CONFIG ? strchr(arg, '=') + 1 : NULL;
-		a->configs[a->config_count++].op = key == OPT_CONFIG ? CONFIGS_SET : CONFIGS_DELETE;
+		a->configs[a->config_count] = (struct configs_change){.name = arg, .op = key == OPT_CONFIG ? CONFIGS_SET : CONFIGS_DELETE};
+		if (key == OPT_CONFIG) {
+			arg = strchr(arg, '=');
+			*arg = 0; /* the name ends here */
+			a->configs[a->config_count].value = arg + 1;
+		}
+		a->config_count++;
 		break;
 	case ARGP_KEY_ARG:
 		if (a->name)
