@@ -14,7 +14,9 @@
 const char *const broker_hello_keys[] = {
 	"num.partitions", "default.replication.factor", "min.insync.replicas", "unclean.leader.election.enable", "auto.create.topics.enable",
 	"log.cleanup.policy", "log.retention.ms", "log.retention.minutes", "log.retention.hours", "log.retention.bytes", "log.segment.bytes",
-	"message.max.bytes", "log.flush.interval.messages", "log.flush.interval.ms", "log.message.timestamp.type",
+	"message.max.bytes", "log.flush.interval.messages", "log.flush.interval.ms", "log.flush.scheduler.interval.ms", "log.message.timestamp.type",
+	"log.message.timestamp.before.max.ms", "log.message.timestamp.after.max.ms", "log.message.timestamp.difference.max.ms", "log.roll.ms",
+	"log.roll.hours", "log.roll.jitter.ms", "log.roll.jitter.hours", "log.index.interval.bytes", "log.index.size.max.bytes", "log.segment.delete.delay.ms",
 };
 const uint32_t broker_hello_key_count = ARRAY_LEN(broker_hello_keys);
 

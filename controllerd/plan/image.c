@@ -7,6 +7,7 @@
 #include "common/base/check.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
+#include "common/config/broker_key.h"
 
 /* ---- ids ---- */
 
@@ -475,6 +476,19 @@ const char *plan_cluster_config(const struct plan_image *im, const struct plan_t
 		if (b->alive)
 			v = plan_configs_get(&b->statics, broker_key);
 	return v ? v : def;
+}
+
+const char *plan_cluster_setting(const struct plan_image *im, const char *broker_key, const char **ret_name)
+{
+	const char *names[BROKER_KEY_SYNONYMS_MAX];
+	uint32_t n = broker_key_synonyms(broker_key, names);
+	const char *dynamic = plan_configs_get(&im->default_config, broker_key), *v = NULL;
+	*ret_name = broker_key;
+	for (uint32_t i = 0; i < n && !dynamic && !v; i++) {
+		v = plan_cluster_config(im, NULL, NULL, names[i], NULL);
+		*ret_name = names[i];
+	}
+	return dynamic ? dynamic : v;
 }
 
 bool plan_unclean_allowed(const struct plan_image *im, const struct plan_topic *t)

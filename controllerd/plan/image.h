@@ -187,4 +187,6 @@ int32_t plan_default_min_isr(const struct plan_image *im); /* computed anew; kee
 int32_t plan_effective_min_isr(const struct plan_image *im, const struct plan_partition *p);
 /* A key of the brokers' files that must agree: topic config or NULL, /config/brokers/<default>, the first live broker that has it, else def. */
 const char *plan_cluster_config(const struct plan_image *im, const struct plan_topic *t, const char *topic_key, const char *broker_key, const char *def);
+/* What brokers start from, under whichever of its names (log.retention.ms, .minutes, .hours): *ret_name. NULL: nobody says anything. */
+const char *plan_cluster_setting(const struct plan_image *im, const char *broker_key, const char **ret_name);
 bool plan_unclean_allowed(const struct plan_image *im, const struct plan_topic *t);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/config/broker_key.h"
 #include "common/config/topic_config.h"
 #include "common/wire/kerr.h"
 #include "controllerd/push/admin_priv.h"
@@ -25,8 +26,14 @@ static void fill_configs(struct push_pending *q, struct kp_create_topics_respons
 		const struct topic_config_key *k = &topic_config_keys[i];
 		struct kp_create_topics_response_topics_configs *c = &row->configs[i];
 		kp_create_topics_response_topics_configs_init(c);
-		const char *v = k->broker_key ? plan_cluster_config(im, NULL, NULL, k->broker_key, NULL) : NULL;
-		c->config_source = v ? 4 : 5; /* static broker config, default */
+		const char *name = k->broker_key, *v = k->broker_key ? plan_cluster_setting(im, k->broker_key, &name) : NULL;
+		int64_t ms;
+		if (v && strcmp(name, k->broker_key) != 0 && broker_key_ms(name, v, &ms) == 0) { /* in hours or minutes: Kafka calls that a default */
+			v = arena_printf(&q->arena, "%lld", (long long)ms);
+			c->config_source = 5;
+		} else {
+			c->config_source = !v ? 5 : plan_configs_get(&im->default_config, name) ? 3 : 4; /* default, dynamic default, static broker config */
+		}
 		v = v ? v : k->default_value;
 		for (int32_t n = 0; n < set_count; n++)
 			if (strcmp(set[n].key, k->name) == 0) {

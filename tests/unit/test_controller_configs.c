@@ -137,4 +137,52 @@ static void test_configs_contended(void)
 	fake_world_free(w);
 }
 
-UNIT_MAIN("controller_configs", {"configs", test_configs}, {"contended", test_configs_contended})
+/* Replies are lost and the connection with them: what was said to be done is there, and nothing is done by halves. */
+static void test_configs_lost_replies(void)
+{
+	struct fake_world *w = fake_cluster(23, 3);
+	struct str s = {0};
+	int done = 0;
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), 0);
+	sim_zk_set_drop_rate(w->sim, 0.02);
+	for (int i = 0; i < 60; i++) {
+		char value[16], want[32];
+		snprintf(value, sizeof(value), "%d", 1000 + i);
+		snprintf(want, sizeof(want), "\"%d\"", 1000 + i);
+		int16_t code = alter_config(w, 1, 2, "t", "retention.ms", value, false);
+		if (code)
+			fake_run_ms(w, 500);
+		CU_ASSERT(code == 0 || code == KERR_NOT_CONTROLLER || code == KERR_REQUEST_TIMED_OUT);
+		done += code == 0;
+		s.len = 0;
+		CU_ASSERT(fake_zk_text(w, "/config/topics/t", &s));
+		if (code == 0)
+			CU_ASSERT(strstr(str_cstr(&s), want) != NULL);
+	}
+	CU_ASSERT(done > 30);
+	str_fini(&s);
+	fake_world_free(w);
+}
+
+/* The last member of the ISR is away: once unclean election is allowed, while everything runs, another one leads. */
+static void test_unclean_by_config(void)
+{
+	struct fake_world *w = fake_cluster(24, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), 0);
+	int32_t leader = fake_state_of(w, "t", 0).leader;
+	fake_alter(w, "t", 0, &leader, 1);
+	fake_run_ms(w, 500);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 0).isr_count, 1);
+	sim_process_kill(w->bp[leader - 1]);
+	fake_run_ms(w, 20000);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 0).leader, -1);
+	int asked = leader == 1 ? 2 : 1;
+	CU_ASSERT_EQUAL(alter_config(w, asked, 2, "t", "unclean.leader.election.enable", "true", false), 0);
+	fake_run_ms(w, 500);
+	struct fake_state now = fake_state_of(w, "t", 0);
+	CU_ASSERT(now.leader > 0 && now.leader != leader);
+	fake_world_free(w);
+}
+
+UNIT_MAIN("controller_configs", {"configs", test_configs}, {"contended", test_configs_contended},
+	{"lost_replies", test_configs_lost_replies}, {"unclean_by_config", test_unclean_by_config})

@@ -747,9 +747,26 @@ static void test_config_change_sets(void)
 	str_fini(&problem);
 }
 
+/* What brokers start from: the dynamic default, else the file of the first live broker, under whichever name it gives it. */
+static void test_cluster_setting(void)
+{
+	struct fix f = fix_new("1,2,3", "1,2,3", 1);
+	const char *name;
+	CU_ASSERT_PTR_NULL(plan_cluster_setting(f.im, "log.retention.ms", &name));
+	plan_configs_put(&plan_broker_get(f.im, 1)->statics, "log.retention.hours", "5");
+	CU_ASSERT_STRING_EQUAL(plan_cluster_setting(f.im, "log.retention.ms", &name), "5");
+	CU_ASSERT_STRING_EQUAL(name, "log.retention.hours");
+	plan_configs_put(&plan_broker_get(f.im, 1)->statics, "log.retention.minutes", "6");
+	CU_ASSERT_STRING_EQUAL(plan_cluster_setting(f.im, "log.retention.ms", &name), "6");
+	plan_configs_put(&f.im->default_config, "log.retention.ms", "7");
+	CU_ASSERT_STRING_EQUAL(plan_cluster_setting(f.im, "log.retention.ms", &name), "7");
+	CU_ASSERT_STRING_EQUAL(name, "log.retention.ms");
+	done(&f);
+}
+
 UNIT_MAIN("plan", {"quiet", test_quiet}, {"elects_from_isr", test_elects_from_isr}, {"no_successor_nothing_moves", test_no_successor_nothing_moves},
 	  {"first_state", test_first_state}, {"new_life", test_new_life}, {"lossy_leaves", test_lossy_leaves}, {"last_one_lossy_min_1", test_last_one_lossy_min_1},
 	  {"all_forgetful_min_2", test_all_forgetful_min_2}, {"eligible", test_eligible}, {"lossy_is_not_eligible", test_lossy_is_not_eligible}, {"unclean", test_unclean},
 	  {"shutdown", test_shutdown}, {"failed_directory", test_failed_directory}, {"proposals", test_proposals}, {"min_isr", test_min_isr}, {"walk", test_walk},
 	  {"places", test_places}, {"places_by_rack", test_places_by_rack}, {"validates", test_validates}, {"manual_assignment", test_manual_assignment},
-	  {"topic_config_table", test_topic_config_table}, {"config_changes", test_config_changes}, {"config_change_sets", test_config_change_sets})
+	  {"topic_config_table", test_topic_config_table}, {"cluster_setting", test_cluster_setting}, {"config_changes", test_config_changes}, {"config_change_sets", test_config_change_sets})
