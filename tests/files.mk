@@ -113,10 +113,10 @@ EXTRA_DIST += tests/tools/config-table tests/tools/check-includes tests/tools/ch
 EXTRA_DIST += tests/fuzz/run tests/fuzz/make-corpus tests/tools/lsan.supp
 
 # Fuzz targets: configure --enable-fuzz CC=clang; tests/fuzz/run SECONDS BUILDDIR
-EXTRA_DIST += tests/fuzz/fuzz_batch.c tests/fuzz/fuzz_zkdata.c tests/fuzz/fuzz_control.c
+EXTRA_DIST += tests/fuzz/fuzz_batch.c tests/fuzz/fuzz_zkdata.c tests/fuzz/fuzz_control.c tests/fuzz/fuzz_group.c
 if FUZZ
 FUZZ_LINK = $(KLAMM_LDFLAGS) -fsanitize=fuzzer
-noinst_PROGRAMS += tests/fuzz/fuzz_request tests/fuzz/fuzz_batch tests/fuzz/fuzz_zkdata tests/fuzz/fuzz_control
+noinst_PROGRAMS += tests/fuzz/fuzz_request tests/fuzz/fuzz_batch tests/fuzz/fuzz_zkdata tests/fuzz/fuzz_control tests/fuzz/fuzz_group
 tests_fuzz_fuzz_request_SOURCES = tests/fuzz/fuzz_request.c
 tests_fuzz_fuzz_request_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_request_LDADD = libkwire.a libkproto.a libkbase.a $(ISAL_LIBS)
@@ -129,6 +129,9 @@ tests_fuzz_fuzz_zkdata_LDADD = libkbase.a $(JANSSON_LIBS) $(ISAL_LIBS)
 tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c
 tests_fuzz_fuzz_control_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_control_LDADD = libkbroker.a libkcontrol.a libkbase.a $(PROTOBUF_LIBS) $(XXHASH_LIBS) $(ISAL_LIBS)
+tests_fuzz_fuzz_group_SOURCES = tests/fuzz/fuzz_group.c
+tests_fuzz_fuzz_group_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_group_LDADD = libkgroup.a libkwire.a libkproto.a libkbase.a $(XXHASH_LIBS) $(ISAL_LIBS)
 endif
 
 # brokerd/replica, brokerd/fetch: the pure core, then shards and fetches in the simulated world
