@@ -91,11 +91,11 @@ void groups_replay_marker(struct groups *g, int64_t producer_id, bool committed,
 	struct txn *t = txn_find(g, producer_id);
 	if (!t)
 		return;
-	while (!list_empty(&t->rows)) {
-		struct txn_row *row = LIST_ENTRY(t->rows.next, struct txn_row, link);
+	LIST_FOR_SAFE(it, next, &t->rows) {
+		struct txn_row *row = LIST_ENTRY(it, struct txn_row, link);
 		struct group *gr = row->group;
 		if (row->value.log_offset > offset)
-			break; /* of a later transaction: this marker was seen before */
+			continue; /* of a later transaction: this marker was seen before */
 		if (committed)
 			group_offset_apply(g, gr, &row->value);
 		else
@@ -133,7 +133,7 @@ static void replay_in_txn(struct groups *g, struct group *gr, struct offset *v, 
 		group_offset_get(g, gr, v->topic, v->partition)->pending++;
 	}
 	row->value = *v;
-	list_push_back(&t->rows, &row->link); /* in order of offsets */
+	list_push_back(&t->rows, &row->link);
 }
 
 static void replay_offset(struct groups *g, const struct record *r, int64_t offset, int64_t producer_id)
