@@ -1,6 +1,8 @@
 /* coordinator.c: partitions won and lost, messages, timers. See coordinator.h. */
 #include "brokerd/group/coordinator_priv.h"
 
+#include <stdio.h>
+
 #include "brokerd/meta/image.h"
 
 #define SUB "group"
@@ -203,6 +205,27 @@ static void resign(struct owned *o)
 	arm_due(c);
 }
 
+static const char *quoted(char out[192], struct slice s)
+{
+	char text[192];
+	snprintf(text, sizeof(text), "%.*s", (int)s.len, s.ptr ? (const char *)s.ptr : "");
+	return log_quote(out, 192, s.ptr ? text : NULL);
+}
+
+static void on_group_event(void *ctx, const struct groups_event *e)
+{
+	static const char *const names[] = {
+		[GROUPS_REBALANCE] = "rebalance", [GROUPS_GENERATION] = "generation", [GROUPS_STABLE] = "stable", [GROUPS_EMPTY] = "empty",
+		[GROUPS_NOT_WRITTEN] = "not_written", [GROUPS_MEMBER_OUT] = "member_out",
+	};
+	const struct owned *o = ctx;
+	struct logger *l = o->c->env->log;
+	enum log_level level = e->kind == GROUPS_NOT_WRITTEN ? LOG_WARN : LOG_INFO;
+	char group[192], member[192], protocol[192];
+	LOG_AT(l, level, SUB, names[e->kind], "group=%s partition=%d generation=%d members=%u protocol=%s member=%s error=%d why=\"%s\"", quoted(group, e->group), o->partition,
+	       e->generation, e->members, quoted(protocol, e->protocol), quoted(member, e->member), e->error, e->why ? e->why : "");
+}
+
 static void on_led(void *ctx, struct slice topic, int32_t partition, int32_t leader_epoch, int64_t end)
 {
 	struct coordinator *c = ctx;
@@ -222,6 +245,7 @@ static void on_led(void *ctx, struct slice topic, int32_t partition, int32_t lea
 	o->partition = partition;
 	o->epoch = leader_epoch;
 	o->g = groups_new(partition, leader_epoch, env_random_u64(c->env), c->init.config);
+	groups_on_event(o->g, on_group_event, o);
 	list_init(&o->link);
 	list_init(&o->writes);
 	list_init(&o->gone);

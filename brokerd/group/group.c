@@ -253,7 +253,7 @@ void groups_loaded(struct groups *g, int64_t now_ms, struct groups_out *out)
 	LIST_FOR(it, &g->all) {
 		struct group *gr = LIST_ENTRY(it, struct group, link);
 		if (gr->roster && (int64_t)gr->roster->count > g->cfg->max_size)
-			group_prepare_rebalance(g, gr, now_ms, out);
+			group_prepare_rebalance(g, gr, "more members than group.max.size", NULL, now_ms, out);
 	}
 }
 
@@ -279,6 +279,23 @@ void groups_tick(struct groups *g, int64_t now_ms, struct groups_out *out)
 		}
 		group_settle(g, gr);
 	}
+}
+
+/* ---- for the log ---- */
+
+void groups_on_event(struct groups *g, void (*fn)(void *ctx, const struct groups_event *e), void *ctx)
+{
+	g->on_event = fn;
+	g->event_ctx = ctx;
+}
+
+void group_tell(const struct groups *g, const struct group *gr, enum groups_event_kind kind, const struct member *m, const char *why, int16_t err)
+{
+	if (!g->on_event)
+		return;
+	struct groups_event e = {.kind = kind, .group = group_id(gr), .member = m ? member_id(m) : slice_make(NULL, 0), .protocol = group_name_text(g, gr->protocol),
+		.generation = gr->generation, .members = gr->roster ? gr->roster->count : 0, .why = why, .error = err};
+	g->on_event(g->event_ctx, &e);
 }
 
 struct groups_stats groups_stats(const struct groups *g)

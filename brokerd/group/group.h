@@ -174,6 +174,26 @@ struct groups_list_row { struct slice group, protocol_type; const char *state; }
 /* Groups whose state is among `states` (lower case compared; count 0: all). */
 uint32_t groups_list(const struct groups *g, const struct slice *states, int32_t state_count, struct arena *arena, struct groups_list_row **ret_rows);
 
+/* What happened to a group, for the shell's log. Texts are gone after the call; `why` is a literal. */
+enum groups_event_kind {
+	GROUPS_REBALANCE,   /* a rebalance begins; why; member whose doing it is, if it is one's */
+	GROUPS_GENERATION,  /* joins are complete: generation, members, protocol */
+	GROUPS_STABLE,      /* its assignment is committed */
+	GROUPS_EMPTY,       /* nobody is left */
+	GROUPS_NOT_WRITTEN, /* the group's record was refused: error */
+	GROUPS_MEMBER_OUT,  /* a member is removed; why */
+};
+struct groups_event {
+	enum groups_event_kind kind;
+	struct slice group, member, protocol;
+	int32_t generation;
+	uint32_t members;
+	const char *why;
+	int16_t error;
+};
+/* Calls fn for each from now on, in the middle of handlers: it must not call the core. */
+void groups_on_event(struct groups *g, void (*fn)(void *ctx, const struct groups_event *e), void *ctx);
+
 struct groups_stats { uint32_t groups, members, rebalancing; uint64_t offsets, bytes; uint64_t rebalances, expired_offsets; };
 struct groups_stats groups_stats(const struct groups *g);
 /* For lag metrics: calls fn per committed offset, at most `max` of them. */

@@ -146,7 +146,7 @@ static void add_and_rebalance(struct groups *g, struct group *gr, struct groups_
 	group_member_wait_join(m, c);
 	/* it has no id yet and cannot send heartbeats; if it dies meanwhile nobody tells us */
 	group_due_arm(&g->due, &m->due, rel_ms(g, now_ms) + NEW_MEMBER_MS);
-	group_maybe_rebalance(g, gr, now_ms, out);
+	group_maybe_rebalance(g, gr, "new member", m, now_ms, out);
 }
 
 static void update_member(struct groups *g, struct member *m, struct groups_call *c, struct groups_out *out)
@@ -198,7 +198,7 @@ static void replace_static(struct groups *g, struct member *old, struct groups_c
 	mem_free(u.new_id);
 	mem_free(u.old_leader);
 	/* Completing: the leader may be assigning to the old id */
-	group_maybe_rebalance(g, gr, now_ms, out);
+	group_maybe_rebalance(g, gr, "static member replaced", m, now_ms, out);
 }
 
 void group_static_undo_free(struct groups *g, struct static_undo *u)
@@ -225,6 +225,7 @@ static void on_static_stored(struct groups *g, struct ticket *t, int16_t err, in
 	struct slice old_leader = slice_make(u->old_leader, u->leader_len);
 	if (err) {
 		struct kp_join_group_response *resp = c->response;
+		group_tell(g, gr, GROUPS_NOT_WRITTEN, m, "static member replaced", err);
 		group_answer_join(g, m, c, old_leader, false, false, out);
 		resp->member_id = slice_make("", 0);
 		resp->error_code = group_store_error(err);
@@ -316,7 +317,7 @@ static void join_known(struct groups *g, struct group *gr, struct groups_call *c
 			return;
 		}
 		update_member(g, m, c, out);
-		group_maybe_rebalance(g, gr, now_ms, out);
+		group_maybe_rebalance(g, gr, same ? "leader joined again" : "member changed", m, now_ms, out);
 		return;
 	default:
 		group_join_error(c, req->member_id, KERR_UNKNOWN_MEMBER_ID, out);
@@ -344,6 +345,8 @@ void groups_join(struct groups *g, struct groups_call *c, int64_t now_ms, struct
 	}
 	struct member *m = unknown ? NULL : group_member_find(g, gr, req->member_id);
 	if (!has_room(g, gr, m)) {
+		if (m && !m->pending)
+			group_tell(g, gr, GROUPS_MEMBER_OUT, m, "group.max.size", 0);
 		if (m)
 			group_member_remove(g, m); /* it goes for good: not joined, as room is made for those who are */
 		group_join_error(c, slice_make("", 0), KERR_GROUP_MAX_SIZE_REACHED, out);
@@ -453,7 +456,7 @@ static int16_t leave_one(struct groups *g, struct group *gr, struct slice id, st
 				return err;
 		}
 	}
-	group_remove_and_update(g, m, now_ms, out);
+	group_remove_and_update(g, m, id.len ? "left" : "removed by name", now_ms, out);
 	return 0;
 }
 

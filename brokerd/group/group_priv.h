@@ -191,6 +191,8 @@ struct groups {
 	struct list *expire_at, *topic_at; /* where the walks go on; NULL: from the front */
 	struct arena scratch;
 	struct groups_stats stats;
+	void (*on_event)(void *ctx, const struct groups_event *e);
+	void *event_ctx;
 };
 
 /* group.c */
@@ -248,10 +250,12 @@ bool group_topics_have(const uint32_t *topics, size_t count, uint32_t topic);
 const char *group_state_name(enum group_state s);
 void group_to(struct groups *g, struct group *gr, enum group_state to, int64_t now_ms);
 void group_session_start(struct groups *g, struct member *m, int64_t now_ms);
-void group_prepare_rebalance(struct groups *g, struct group *gr, int64_t now_ms, struct groups_out *out);
-void group_maybe_rebalance(struct groups *g, struct group *gr, int64_t now_ms, struct groups_out *out);
+/* why: for the log; m: whose doing it is, or NULL */
+void group_prepare_rebalance(struct groups *g, struct group *gr, const char *why, const struct member *m, int64_t now_ms, struct groups_out *out);
+void group_maybe_rebalance(struct groups *g, struct group *gr, const char *why, const struct member *m, int64_t now_ms, struct groups_out *out);
 void group_try_complete_join(struct groups *g, struct group *gr, int64_t now_ms, struct groups_out *out);
-void group_remove_and_update(struct groups *g, struct member *m, int64_t now_ms, struct groups_out *out);
+void group_remove_and_update(struct groups *g, struct member *m, const char *why, int64_t now_ms, struct groups_out *out);
+void group_tell(const struct groups *g, const struct group *gr, enum groups_event_kind kind, const struct member *m, const char *why, int16_t err);
 void group_store_assignment(struct groups *g, struct group *gr, const struct kp_sync_group_request *req, int64_t now_ms, struct groups_out *out);
 void group_on_group_due(struct groups *g, struct group *gr, int64_t now_ms, struct groups_out *out);
 void group_on_member_due(struct groups *g, struct member *m, int64_t now_ms, struct groups_out *out);

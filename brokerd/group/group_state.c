@@ -102,7 +102,7 @@ static void wait_for_joins(struct groups *g, struct roster *r, int64_t delay_ms,
 	group_due_arm(&g->due, &r->due, rel_ms(g, now_ms) + delay_ms);
 }
 
-void group_prepare_rebalance(struct groups *g, struct group *gr, int64_t now_ms, struct groups_out *out)
+void group_prepare_rebalance(struct groups *g, struct group *gr, const char *why, const struct member *m, int64_t now_ms, struct groups_out *out)
 {
 	struct roster *r = group_roster_get(g, gr);
 	int64_t timeout_ms = group_roster_rebalance_timeout_ms(r), delay_ms = timeout_ms;
@@ -117,6 +117,7 @@ void group_prepare_rebalance(struct groups *g, struct group *gr, int64_t now_ms,
 		r->initial_left_ms = timeout_ms > delay_ms ? timeout_ms - delay_ms : 0;
 	}
 	group_to(g, gr, GROUP_PREPARING, now_ms);
+	group_tell(g, gr, GROUPS_REBALANCE, m, why, 0);
 	g->stats.rebalances++;
 	wait_for_joins(g, r, delay_ms, now_ms);
 	if (r->initial && delay_ms == 0)
@@ -125,10 +126,10 @@ void group_prepare_rebalance(struct groups *g, struct group *gr, int64_t now_ms,
 		group_try_complete_join(g, gr, now_ms, out);
 }
 
-void group_maybe_rebalance(struct groups *g, struct group *gr, int64_t now_ms, struct groups_out *out)
+void group_maybe_rebalance(struct groups *g, struct group *gr, const char *why, const struct member *m, int64_t now_ms, struct groups_out *out)
 {
 	if (gr->state == GROUP_EMPTY || gr->state == GROUP_COMPLETING || gr->state == GROUP_STABLE)
-		group_prepare_rebalance(g, gr, now_ms, out);
+		group_prepare_rebalance(g, gr, why, m, now_ms, out);
 }
 
 /* ---- Preparing -> Completing or Empty ---- */
@@ -137,8 +138,10 @@ static void drop_absent(struct groups *g, struct roster *r)
 {
 	LIST_FOR_SAFE(it, next, &r->members) {
 		struct member *m = LIST_ENTRY(it, struct member, link);
-		if (!m->join_call && !m->instance)
-			group_member_remove(g, m);
+		if (m->join_call || m->instance)
+			continue;
+		group_tell(g, m->group, GROUPS_MEMBER_OUT, m, "did not join again", 0);
+		group_member_remove(g, m);
 	}
 }
 
@@ -157,6 +160,14 @@ static bool elect_leader(struct roster *r)
 	return false;
 }
 
+static void on_empty_stored(struct groups *g, struct ticket *t, int16_t err, int64_t now_ms, struct groups_out *out)
+{
+	(void)now_ms;
+	(void)out;
+	if (err)
+		group_tell(g, t->groups[0], GROUPS_NOT_WRITTEN, NULL, "empty generation", err);
+}
+
 /* The record of an empty generation: nobody waits for it. If it is lost, the generation before comes back at the next load, without anybody in
  * it who answers. */
 static void become_empty(struct groups *g, struct group *gr, int64_t now_ms, struct groups_out *out)
@@ -165,9 +176,10 @@ static void become_empty(struct groups *g, struct group *gr, int64_t now_ms, str
 	group_name_drop(g, gr->protocol);
 	gr->protocol = 0;
 	group_to(g, gr, GROUP_EMPTY, now_ms);
+	group_tell(g, gr, GROUPS_EMPTY, NULL, NULL, 0);
 	group_due_stop(&g->due, &gr->roster->due);
 	group_record(g, gr, NULL, p);
-	struct ticket *t = group_ticket_new(g, NULL, NULL);
+	struct ticket *t = group_ticket_new(g, on_empty_stored, NULL);
 	group_ticket_pin(t, gr);
 	group_give_write(group_pen_finish(p), t, out);
 	if (!gr->roster->pending_count)
@@ -181,6 +193,7 @@ static void begin_generation(struct groups *g, struct group *gr, int64_t now_ms,
 	group_name_drop(g, gr->protocol);
 	gr->protocol = protocol;
 	group_to(g, gr, GROUP_COMPLETING, now_ms);
+	group_tell(g, gr, GROUPS_GENERATION, r->leader, NULL, 0);
 	r->unsynced = r->count;
 	LIST_FOR(it, &r->members) {
 		struct member *m = LIST_ENTRY(it, struct member, link);
@@ -221,7 +234,7 @@ void group_try_complete_join(struct groups *g, struct group *gr, int64_t now_ms,
 
 /* ---- members go ---- */
 
-void group_remove_and_update(struct groups *g, struct member *m, int64_t now_ms, struct groups_out *out)
+void group_remove_and_update(struct groups *g, struct member *m, const char *why, int64_t now_ms, struct groups_out *out)
 {
 	struct group *gr = m->group;
 	struct groups_call *join = group_member_take_join(m), *sync = m->sync_call;
@@ -231,11 +244,13 @@ void group_remove_and_update(struct groups *g, struct member *m, int64_t now_ms,
 	if (sync)
 		group_answer_sync(g, m, sync, KERR_UNKNOWN_MEMBER_ID, out);
 	bool pending = m->pending;
+	if (!pending)
+		group_tell(g, gr, GROUPS_MEMBER_OUT, m, why, 0);
 	group_member_remove(g, m);
 	if (pending || gr->state == GROUP_PREPARING)
 		group_try_complete_join(g, gr, now_ms, out);
 	else if (gr->state == GROUP_STABLE || gr->state == GROUP_COMPLETING)
-		group_maybe_rebalance(g, gr, now_ms, out);
+		group_maybe_rebalance(g, gr, why, NULL, now_ms, out);
 	if (gr->state == GROUP_EMPTY && gr->roster && !gr->roster->count && !gr->roster->pending_count)
 		group_roster_drop(g, gr);
 }
@@ -246,10 +261,12 @@ static void end_of_syncs(struct groups *g, struct group *gr, int64_t now_ms, str
 {
 	LIST_FOR_SAFE(it, next, &gr->roster->members) {
 		struct member *m = LIST_ENTRY(it, struct member, link);
-		if (m->pending_sync)
-			group_member_remove(g, m);
+		if (!m->pending_sync)
+			continue;
+		group_tell(g, gr, GROUPS_MEMBER_OUT, m, "did not sync", 0);
+		group_member_remove(g, m);
 	}
-	group_prepare_rebalance(g, gr, now_ms, out);
+	group_prepare_rebalance(g, gr, "members did not sync", NULL, now_ms, out);
 }
 
 void group_on_group_due(struct groups *g, struct group *gr, int64_t now_ms, struct groups_out *out)
@@ -278,7 +295,7 @@ void group_on_member_due(struct groups *g, struct member *m, int64_t now_ms, str
 {
 	if (!m->pending && !m->is_new && (m->join_call || m->sync_call))
 		return;
-	group_remove_and_update(g, m, now_ms, out);
+	group_remove_and_update(g, m, "session ended", now_ms, out);
 }
 
 /* ---- Completing -> Stable ---- */
@@ -293,15 +310,17 @@ static void on_stored(struct groups *g, struct ticket *t, int16_t err, int64_t n
 	if (gr->generation != t->generation || !r)
 		return; /* it went on without it */
 	if (err) {
+		group_tell(g, gr, GROUPS_NOT_WRITTEN, NULL, "assignment", err);
 		if (gr->state == GROUP_COMPLETING) {
 			fail_syncs(g, gr, group_store_error(err), now_ms, out);
-			group_prepare_rebalance(g, gr, now_ms, out);
+			group_prepare_rebalance(g, gr, "assignment not written", NULL, now_ms, out);
 		}
 		return;
 	}
 	/* the replay made it Stable */
 	if (gr->state != GROUP_STABLE)
 		return;
+	group_tell(g, gr, GROUPS_STABLE, NULL, NULL, 0);
 	LIST_FOR(it, &r->members) {
 		struct member *m = LIST_ENTRY(it, struct member, link);
 		struct groups_call *c = m->sync_call;

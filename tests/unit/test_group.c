@@ -969,6 +969,39 @@ static void test_member_ids(void)
 	CU_ASSERT_STRING_EQUAL(first[0], first[1]);
 }
 
+static char told[2000];
+static void on_event(void *ctx, const struct groups_event *e)
+{
+	static const char *const names[] = {"rebalance", "generation", "stable", "empty", "not written", "out"};
+	size_t n = strlen(told);
+	(void)ctx;
+	CU_ASSERT(IS(e->group, "g"));
+	snprintf(told + n, sizeof(told) - n, "%s %d %u %.*s%s%s %d\n", names[e->kind], e->generation, e->members, (int)e->protocol.len, e->protocol.ptr ? (const char *)e->protocol.ptr : "",
+		 e->why ? " " : "", e->why ? e->why : "", e->error);
+}
+
+static void test_events(void)
+{
+	/* what a log is to say */
+	struct world w;
+	world_begin(&w);
+	told[0] = 0;
+	groups_on_event(w.g, on_event, NULL);
+	const char *a = stable_of_one(&w, "g");
+	struct gcall *j = join(&w, 3, "g", "", NULL, "range:x");
+	join(&w, 3, "g", a, NULL, "range:x");
+	w.auto_write = false;
+	sync(&w, "g", 2, a, NULL, "x=y");
+	world_written(&w, KERR_NOT_ENOUGH_REPLICAS);
+	leave(&w, 1, "g", text(&w, j->resp.join.member_id), NULL);
+	world_tick(&w, SESSION);
+	world_written(&w, KERR_REQUEST_TIMED_OUT);
+	CHECK_TEXT(told, "rebalance 0 1  new member 0\ngeneration 1 1 range 0\nstable 1 1 range 0\nrebalance 1 2 range new member 0\ngeneration 2 2 range 0\n"
+		"not written 2 2 range assignment 19\nrebalance 2 2 range assignment not written 0\nout 2 2 range left 0\nout 2 1 range session ended 0\nempty 3 0  0\n"
+		"not written 3 0  empty generation 7\n");
+	world_end(&w);
+}
+
 static void test_list(void)
 {
 	struct world w;
@@ -1011,4 +1044,4 @@ UNIT_MAIN("group",
 	{"new_member_waits", test_new_member_waits}, {"join_again", test_join_again}, {"leader", test_leader}, {"cooperative", test_cooperative}, {"sync_checks", test_sync_checks}, {"store_waits", test_store_waits},
 	{"store_fails", test_store_fails}, {"store_overtaken", test_store_overtaken}, {"sync_timeout", test_sync_timeout}, {"sessions", test_sessions},
 	{"leave", test_leave}, {"empty_not_written", test_empty_not_written}, {"resign", test_resign}, {"loaded_sessions", test_loaded_sessions},
-	{"member_ids", test_member_ids}, {"list", test_list})
+	{"member_ids", test_member_ids}, {"events", test_events}, {"list", test_list})
