@@ -660,7 +660,7 @@ static void dirs_done(struct job *j)
 	b->dirs = b->opened;
 	b->host = (struct shard_host){.ctx = b->ctl, .propose = ctl_propose, .dir_failed = on_dir_failed, .replica_deleted = ctl_replica_deleted};
 	b->services = (struct ask_services){.control = b->control, .ctx = b->ctl, .forward = ctl_forward, .producer_ids = ctl_producer_ids, .zk_ctx = b->reg, .zk_offsets = consumers_serve,
-					     .broker = b, .checkpoint = on_checkpoint_asked};
+					     .broker = b, .checkpoint = on_checkpoint_asked, .dirs = b->dirs};
 	make_loops(b);
 	load_all(b);
 }

@@ -7,7 +7,7 @@ libkbroker_a_SOURCES = \
 	brokerd/net/limits.c brokerd/net/limits.h brokerd/net/net.c brokerd/net/net.h \
 	brokerd/api/api.c brokerd/api/api.h brokerd/api/api_priv.h brokerd/api/admin.c brokerd/api/configs.c brokerd/api/create.c brokerd/api/fetch.c \
 	brokerd/api/group_offsets.c brokerd/api/groups.c \
-	brokerd/api/metadata.c brokerd/api/offsets.c brokerd/api/produce.c brokerd/api/records.c brokerd/api/versions.c \
+	brokerd/api/logs.c brokerd/api/metadata.c brokerd/api/offsets.c brokerd/api/produce.c brokerd/api/records.c brokerd/api/versions.c \
 	brokerd/link/ask.h brokerd/link/ctl.c brokerd/link/ctl.h brokerd/link/ctl_priv.h brokerd/link/forward.c brokerd/link/probe.c brokerd/link/proposals.c \
 	brokerd/group/coordinator.c brokerd/group/coordinator.h brokerd/group/coordinator_load.c brokerd/group/coordinator_priv.h brokerd/group/coordinator_write.c \
 	brokerd/life/life.h brokerd/life/checkpoints.c brokerd/life/consumers.c brokerd/life/registration.c

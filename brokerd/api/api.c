@@ -27,6 +27,8 @@ const struct api_row api_rows[] = {
 	{KP_API_INIT_PRODUCER_ID, 0, 5, API_CHANGE, api_do_init_producer_id},
 	{KP_API_OFFSET_FOR_LEADER_EPOCH, 0, 4, API_READ, api_do_offset_for_leader_epoch},
 	{KP_API_DELETE_RECORDS, 0, 2, API_CHANGE, api_do_delete_records},
+	{KP_API_DESCRIBE_LOG_DIRS, 0, 4, API_READ, api_do_describe_log_dirs},
+	{KP_API_DESCRIBE_PRODUCERS, 0, 0, API_READ, api_do_describe_producers},
 	{KP_API_CREATE_PARTITIONS, 0, 3, API_CHANGE, api_do_create_partitions},
 	{KP_API_ELECT_LEADERS, 0, 2, API_CHANGE, api_do_elect_leaders},
 	{KP_API_DESCRIBE_CONFIGS, 0, 4, API_READ, api_do_describe_configs},

@@ -114,6 +114,8 @@ void api_do_alter_configs(struct api_call *c);
 void api_do_create_topics(struct api_call *c);
 void api_do_delete_topics(struct api_call *c);
 void api_do_delete_records(struct api_call *c);
+void api_do_describe_log_dirs(struct api_call *c);
+void api_do_describe_producers(struct api_call *c);
 void api_do_create_partitions(struct api_call *c);
 void api_do_elect_leaders(struct api_call *c);
 void api_do_describe_configs(struct api_call *c);

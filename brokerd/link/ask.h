@@ -45,6 +45,8 @@ struct ask_zk_offsets {
 	uint32_t count;
 	uint32_t waiting;          /* the control loop's */
 };
+struct log_dirs;
+
 /* The log starts that were moved before this was posted are in the checkpoint files when it comes back. */
 struct ask_checkpoint {
 	struct msg msg;
@@ -54,6 +56,7 @@ struct ask_checkpoint {
 };
 struct ask_services {
 	struct loop *control;
+	const struct log_dirs *dirs; /* of this broker */
 	void *broker; /* of the next one */
 	void (*checkpoint)(void *broker, struct ask_checkpoint *k);
 	void *ctx; /* of the two functions below: they run on the control loop, with msg->... */

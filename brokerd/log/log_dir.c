@@ -38,6 +38,17 @@ bool log_dir_has_room(const struct log_dir *dir, uint64_t bytes)
 	return bytes_free > dir->bytes_reserved && bytes_free - dir->bytes_reserved > bytes;
 }
 
+int log_dir_space_now(const struct log_dir *dir, uint64_t *ret_total, uint64_t *ret_free)
+{
+	struct fs_space space;
+	int err = fs_space(dir->env, dir->path, &space);
+	if (err)
+		return err;
+	*ret_total = space.bytes_total;
+	*ret_free = space.bytes_free;
+	return 0;
+}
+
 int log_dir_poll_space_now(struct log_dir *dir)
 {
 	struct fs_space space;

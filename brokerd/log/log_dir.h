@@ -71,6 +71,8 @@ bool log_dir_fail(struct log_dir *dir, int err);
 /* Room for bytes above the reserve? */
 bool log_dir_has_room(const struct log_dir *dir, uint64_t bytes);
 MUST_CHECK int log_dir_poll_space_now(struct log_dir *dir);
+/* Of its file system; blocking. */
+MUST_CHECK int log_dir_space_now(const struct log_dir *dir, uint64_t *ret_total, uint64_t *ret_free);
 
 struct checkpoint_entry { const char *topic; int32_t partition; int64_t offset; };
 MUST_CHECK int checkpoint_write_now(struct env *env, const char *path, const struct checkpoint_entry *entries, uint32_t count);

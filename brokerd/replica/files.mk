@@ -7,6 +7,7 @@ libkreplica_a_SOURCES = \
 	brokerd/fetch/convert.c \
 	brokerd/fetch/part.c \
 	brokerd/replica/delete.c \
+	brokerd/replica/describe.c \
 	brokerd/replica/fetcher.c brokerd/replica/fetcher.h brokerd/replica/fetcher_priv.h \
 	brokerd/replica/follow.c \
 	brokerd/replica/offsets.c \

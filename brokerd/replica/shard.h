@@ -220,6 +220,45 @@ struct delete_msg {
 };
 void shard_post_delete(struct delete_msg *m);
 
+/* ---- about the logs that lie here ---- */
+struct logs_row {
+	struct slice topic;
+	int32_t partition;
+	const struct log_dir *dir;
+	uint64_t bytes;
+	int64_t lag;           /* high watermark above the end; -1: no replica of ours any more */
+};
+struct logs_msg {
+	struct msg msg;
+	struct shard *shard;
+	void (*done)(struct logs_msg *m);
+	void *ctx;
+	/* out, in arena: the sender ends it */
+	struct arena arena;
+	struct logs_row *rows;
+	uint32_t count;
+};
+void shard_post_logs(struct logs_msg *m);
+
+struct producers_question {
+	const struct image_topic *topic; /* in */
+	int32_t partition;
+	int16_t error;                   /* out */
+	struct log_producer *rows;
+	uint32_t count;
+};
+struct producers_msg {
+	struct msg msg;
+	struct shard *shard;
+	struct image *image;             /* one reference, dropped by the sender after done */
+	struct producers_question *questions;
+	uint32_t question_count;
+	void (*done)(struct producers_msg *m);
+	void *ctx;
+	struct arena arena;              /* of the rows: the sender ends it */
+};
+void shard_post_producers(struct producers_msg *m);
+
 /* ---- small questions: ListOffsets, OffsetForLeaderEpoch ---- */
 struct offset_question {
 	/* in */

@@ -123,7 +123,7 @@ static void election_start(struct push_pending *q, const void *request)
 	q->own = own;
 	own->type = in->election_type == 1 ? PLAN_ELECTION_UNCLEAN : PLAN_ELECTION_PREFERRED;
 	admin_timeout(q, in->timeout_ms);
-	if (in->topic_partitions)
+	if (in->topic_partitions_count >= 0)
 		name_rows(q, own, in);
 	else
 		all_rows(q, own);

@@ -78,7 +78,7 @@ static int16_t decide(struct push_pending *q, int32_t row, struct str *problem)
 		return KERR_NONE;
 	}
 	struct plan_ids *manual = NULL;
-	if (in->assignments) {
+	if (in->assignments_count >= 0) {
 		manual = ARENA_ARRAY(&q->arena, struct plan_ids, (size_t)in->assignments_count + 1);
 		for (int32_t i = 0; i < in->assignments_count; i++)
 			manual[i] = (struct plan_ids){in->assignments[i].broker_ids, in->assignments[i].broker_ids_count};

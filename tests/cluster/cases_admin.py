@@ -1,5 +1,6 @@
 """cases_admin.py: everyday administration over the raw protocol, and by nodes that older tools write."""
 import json
+import os
 import struct
 
 import wire
@@ -8,7 +9,8 @@ from cluster import check
 NONE, UNKNOWN_TOPIC, TIMED_OUT, INVALID_PARTITIONS, INVALID_ASSIGNMENT, INVALID_REQUEST = 0, 3, 7, 37, 39, 42
 PREFERRED_NOT_AVAILABLE, ELIGIBLE_NOT_AVAILABLE, NOT_NEEDED = 80, 83, 84
 NOT_LEADER, OUT_OF_RANGE, INVALID_TOPIC = 6, 1, 17
-DELETE_RECORDS, CREATE_PARTITIONS, ELECT_LEADERS = 21, 37, 43
+STORAGE_ERROR = 56
+DELETE_RECORDS, DESCRIBE_LOG_DIRS, CREATE_PARTITIONS, ELECT_LEADERS, DESCRIBE_PRODUCERS = 21, 35, 37, 43, 61
 
 
 def array(items, one):
@@ -63,6 +65,7 @@ def partitions(c):
             ([("grows", 7, [[1]])], (INVALID_ASSIGNMENT, "Inconsistent replication factor between partitions, partition 0 has 2 while partitions [6] have replication factors [1], respectively.")),
             ([("grows", 7, [[1, 9]])], (INVALID_ASSIGNMENT, "Unknown broker(s) in replica assignment: 9.")),
             ([("grows", 8, [[1, 2]])], (INVALID_ASSIGNMENT, "Increasing the number of partitions by 2 but 1 assignments provided.")),
+            ([("grows", 8, [])], (INVALID_ASSIGNMENT, "Increasing the number of partitions by 2 but 0 assignments provided.")),
             ([("grows", 7, [[2, 2]])], (INVALID_ASSIGNMENT, "Duplicate brokers not allowed in replica assignment: 2, 2 for partition id 6.")),
             ([("grows", 7, None), ("grows", 8, None)], (INVALID_REQUEST, "Duplicate topic in request."))):
         for only in (True, False):
@@ -128,6 +131,7 @@ def elections(c):
     check(elect(c, 1, {"t": [mine, 7], "nope": [0]}) == {("t", mine): needless, ("t", 7): (UNKNOWN_TOPIC, "The partition does not exist."),
         ("nope", 0): (UNKNOWN_TOPIC, "The partition does not exist.")}, "nothing to do, nothing there")
     check(elect(c, 1, None) == {}, "of a whole cluster only what changed is told")
+    check(elect(c, 1, {}) == {}, "nothing named")
 
     def bounce():
         c.broker(3).kill()
@@ -240,4 +244,76 @@ def delete_of_records(c):
     c.until(lambda: earliest(c, "d", 0) == 400, "whoever leads begins at 400", 20)
 
 
-CASES = {f.__name__: f for f in (partitions, partitions_by_hand, elections, delete_of_records)}
+def log_dirs(c, broker, topics):
+    """topics: {name: [partition]} or None = all; gives {dir: (code, {(topic, partition): (size, lag, future)})}"""
+    body = array(topics.items() if topics is not None else None, lambda t: wire.string(t[0]) + array(t[1], int32))
+    w = wire.Conn(c.port(broker))
+    r = wire.Reader(w.call(DESCRIBE_LOG_DIRS, 1, body))
+    w.close()
+    r.take("i")
+    rows = r.array(lambda r: (r.take("h"), r.string(), r.array(lambda r: (r.string(), r.array(lambda r: r.take("iqq?"))))))
+    r.end()
+    return {d: (code, {(t, p[0]): p[1:] for t, parts in topics for p in parts}) for code, d, topics in rows}
+
+
+def varint(n):
+    return bytes([n])  # below 128
+
+
+def describe_producers(c, broker, topic, partition):
+    """DescribeProducers 0 (flexible): (code, [(id, epoch, last sequence)])"""
+    name = topic.encode()
+    body = b"\0" + varint(2) + varint(len(name) + 1) + name + varint(2) + int32(partition) + b"\0\0"
+    w = wire.Conn(c.port(broker))
+    answer = w.call(DESCRIBE_PRODUCERS, 0, body)
+    w.close()
+    r = wire.Reader(answer)
+    check(r.take("B") == 0, "no tags in the header")
+    check(r.take("iB") == (0, 2), "one topic")
+    skipped = r.take("B") - 1
+    r.at += skipped
+    check(r.take("Bi") == (2, partition), "the partition that was asked for")
+    code, message = r.take("hB")
+    r.at += max(message - 1, 0)
+    rows = [r.take("qiiqiqB")[:3] for _ in range(r.take("B") - 1)]
+    return code, rows
+
+
+def logs(c):
+    """DescribeLogDirs and DescribeProducers: what lies on a broker."""
+    c.zk_start()
+    c.add_controller(101).start()
+    more, broken = os.path.join(c.dir, "data", "second"), os.path.join(c.dir, "broken")
+    with open(broken, "w", encoding="ascii") as f:
+        f.write("not a directory")
+    for b in (1, 2):
+        dirs = os.path.join(c.dir, "data", "broker-%d" % b) + "," + (more if b == 1 else broken)
+        c.add_broker(b, log__dirs=dirs, default__replication__factor=2, min__insync__replicas=1).start()
+    c.wait_serving()
+    c.create_topic("a", 4, 2)
+    c.create_topic("b", 2, 2)
+    c.kcat("-P", "-t", "a", "-p", 1, "-X", "acks=all", "-X", "enable.idempotence=true", data=b"x" * 1000 + b"\n" + b"y" * 1000 + b"\n")
+    c.isr_is("a", 4, 2)
+    found = log_dirs(c, 1, None)
+    check(set(found) == {os.path.join(c.dir, "data", "broker-1"), more} and all(code == NONE for code, _ in found.values()), "both directories: %s", found)
+    parts = {k: v for _, p in found.values() for k, v in p.items()}
+    check(sorted(parts) == [("a", p) for p in range(4)] + [("b", p) for p in range(2)], "all partitions, each once: %s", parts)
+    check(all(len(p) == 3 for _, p in found.values()), "directories are filled evenly: %s", found)
+    for (topic, p), (size, lag, future) in parts.items():
+        where = next(d for d, (_, all_of_it) in found.items() if (topic, p) in all_of_it)
+        check(size == os.path.getsize(os.path.join(where, "%s-%d" % (topic, p), "%020d.log" % 0)) and lag == 0 and not future, "%s-%d: %d bytes, lag %d", topic, p, size, lag)
+    some = log_dirs(c, 1, {"a": [1, 9], "nope": [0]})
+    check([list(p) for _, p in some.values() if p] == [[("a", 1)]], "only what is named: %s", some)
+    check([p for _, p in log_dirs(c, 1, {}).values()] == [{}, {}], "nothing named, nothing told")
+    check(log_dirs(c, 2, None)[broken] == (STORAGE_ERROR, {}), "a directory that cannot be used is told as such")
+    leader = c.state("a", 1)["leader"]
+    code, rows = describe_producers(c, leader, "a", 1)
+    check(code == NONE and len(rows) == 1 and rows[0][1:] == (0, 1), "one producer, two records: %d %s", code, rows)
+    check(describe_producers(c, 3 - leader, "a", 1) == (code, rows), "a follower knows it too")
+    check(describe_producers(c, 1, "a", 2) == (NONE, []), "nobody wrote")
+    check(describe_producers(c, 1, "a", 9) == (UNKNOWN_TOPIC, []), "no such partition")
+    check(describe_producers(c, 1, "nope", 0) == (UNKNOWN_TOPIC, []), "no such topic")
+    check(describe_producers(c, 1, "in valid", 0) == (INVALID_TOPIC, []), "no such name")
+
+
+CASES = {f.__name__: f for f in (partitions, partitions_by_hand, elections, delete_of_records, logs)}
