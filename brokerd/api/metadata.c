@@ -1,4 +1,6 @@
 /* metadata.c: Metadata and DescribeCluster: what clients see of the image (facts/client-quirks.md 8). */
+#include <stdlib.h>
+
 #include "brokerd/api/api_priv.h"
 #include "common/base/check.h"
 
@@ -14,6 +16,13 @@ static bool broker_here(struct api_call *c, int32_t id)
 {
 	const struct image_broker *b = image_find_broker(c->image, id);
 	return b && b->available;
+}
+
+/* A client of this listener can be sent there. */
+static bool broker_shown(struct api_call *c, int32_t id)
+{
+	const struct image_broker *b = image_find_broker(c->image, id);
+	return b && b->available && image_broker_endpoint(b, c->r->listener);
 }
 
 static bool topic_name_ok(struct slice s)
@@ -61,19 +70,19 @@ static void fill_partition(struct api_call *c, const struct image_topic *t, int3
 	} else {
 		out->leader_id = p->leader;
 	}
-	if (c->version == 0 && out->offline_replicas_count) {
-		/* The oldest clients see dead replicas left out and the error that says so. */
+	if (c->version == 0) {
+		/* The oldest clients see replicas that they cannot reach left out, and the error that says so. */
 		int32_t n = 0;
 		for (int32_t i = 0; i < p->replicas.count; i++)
-			if (broker_here(c, p->replicas.ids[i]))
+			if (broker_shown(c, p->replicas.ids[i]))
 				out->replica_nodes[n++] = p->replicas.ids[i];
 		out->replica_nodes_count = n;
 		n = 0;
 		for (int32_t i = 0; i < p->isr.count; i++)
-			if (broker_here(c, p->isr.ids[i]))
+			if (broker_shown(c, p->isr.ids[i]))
 				out->isr_nodes[n++] = p->isr.ids[i];
 		out->isr_nodes_count = n;
-		if (out->error_code == KERR_NONE)
+		if (out->error_code == KERR_NONE && (out->replica_nodes_count < p->replicas.count || n < p->isr.count))
 			out->error_code = KERR_REPLICA_NOT_AVAILABLE;
 	}
 }
@@ -91,11 +100,12 @@ static void fill_topic(struct api_call *c, const struct image_topic *t, bool ope
 	out->topic_authorized_operations = operations ? TOPIC_OPERATIONS : OPERATIONS_NOT_ASKED;
 }
 
-static void fill_missing(struct api_call *c, struct slice name, bool may_create, resp_topic *out)
+static void fill_missing(struct api_call *c, struct slice name, bool may_create, bool operations, resp_topic *out)
 {
 	kp_metadata_response_topics_init(out);
 	out->name = name;
-	out->topic_authorized_operations = OPERATIONS_NOT_ASKED;
+	out->is_internal = slice_eq_str(name, "__consumer_offsets") || slice_eq_str(name, "__transaction_state");
+	out->topic_authorized_operations = operations ? TOPIC_OPERATIONS : OPERATIONS_NOT_ASKED;
 	out->partitions = ARENA_ARRAY(&c->r->arena, resp_part, 1);
 	if (!topic_name_ok(name)) {
 		out->error_code = KERR_INVALID_TOPIC_EXCEPTION;
@@ -135,10 +145,100 @@ static void fill_brokers(struct api_call *c, struct kp_metadata_response *resp)
 	}
 }
 
+/* Versions 10 and 11 have a field for ids that is not to be used yet: the whole request is refused, brokers and all (Kafka). */
+static bool refuse_ids(struct api_call *c)
+{
+	const struct kp_metadata_request *q = c->request;
+	bool bad = false;
+	for (int32_t i = 0; i < q->topics_count && c->version < 12; i++)
+		bad |= !q->topics[i].name.ptr || !uuid_is_zero(&q->topics[i].topic_id);
+	if (!bad)
+		return false;
+	struct kp_metadata_response resp;
+	kp_metadata_response_init(&resp);
+	resp.cluster_id = (struct slice){0};
+	resp.topics_count = q->topics_count;
+	resp.topics = ARENA_ARRAY(&c->r->arena, resp_topic, (size_t)q->topics_count + 1);
+	for (int32_t i = 0; i < q->topics_count; i++) {
+		kp_metadata_response_topics_init(&resp.topics[i]);
+		resp.topics[i].name = q->topics[i].name.ptr ? q->topics[i].name : slice_str("");
+		resp.topics[i].topic_id = q->topics[i].topic_id;
+		resp.topics[i].error_code = KERR_INVALID_REQUEST;
+	}
+	api_reply(c, &resp);
+	return true;
+}
+
+static void fill_unknown_id(struct api_call *c, const struct uuid *id, resp_topic *out)
+{
+	fill_missing(c, slice_str(""), false, false, out);
+	out->error_code = KERR_UNKNOWN_TOPIC_ID;
+	out->name = (struct slice){0};
+	out->topic_id = *id;
+}
+
+struct asked { /* a topic that the request names, for sorting */
+	const struct kp_metadata_request_topics *t;
+	int32_t place;
+};
+
+static int by_topic(const void *x, const void *y)
+{
+	const struct asked *a = x, *b = y;
+	int d = memcmp(&a->t->topic_id, &b->t->topic_id, sizeof(a->t->topic_id));
+	if (!d)
+		d = slice_cmp(a->t->name, b->t->name);
+	return d ? d : a->place - b->place;
+}
+
+/* What a request names more than once is answered once; where it names an id, it is a request by id, and names are not looked at (Kafka). */
+static bool *topics_to_skip(struct api_call *c, const struct kp_metadata_request *q, bool by_id)
+{
+	bool *skip = ARENA_ARRAY(&c->r->arena, bool, (size_t)q->topics_count + 1);
+	struct asked *all = ARENA_ARRAY(&c->r->arena, struct asked, (size_t)q->topics_count + 1);
+	for (int32_t i = 0; i < q->topics_count; i++) {
+		all[i] = (struct asked){&q->topics[i], i};
+		skip[i] = by_id && uuid_is_zero(&q->topics[i].topic_id);
+	}
+	qsort(all, (size_t)q->topics_count, sizeof(*all), by_topic);
+	for (int32_t i = 1; i < q->topics_count; i++) {
+		const struct kp_metadata_request_topics *a = all[i - 1].t, *b = all[i].t;
+		bool same_id = uuid_eq(&a->topic_id, &b->topic_id);
+		skip[all[i].place] |= same_id && (!uuid_is_zero(&a->topic_id) || slice_eq(a->name, b->name));
+	}
+	return skip;
+}
+
+static void fill_named(struct api_call *c, bool operations, struct kp_metadata_response *resp)
+{
+	const struct kp_metadata_request *q = c->request;
+	bool may_create = c->api->config->auto_create_topics && (c->version < 4 || q->allow_auto_topic_creation), by_id = false;
+	for (int32_t i = 0; i < q->topics_count; i++)
+		by_id |= !uuid_is_zero(&q->topics[i].topic_id);
+	const bool *skip = topics_to_skip(c, q, by_id);
+	resp->topics = ARENA_ARRAY(&c->r->arena, resp_topic, (size_t)q->topics_count + 1);
+	for (int32_t i = 0; i < q->topics_count; i++) {
+		const struct kp_metadata_request_topics *t = &q->topics[i];
+		if (skip[i])
+			continue;
+		resp_topic *out = &resp->topics[resp->topics_count++];
+		bool names_nothing = uuid_is_zero(&t->topic_id) && !t->name.ptr;
+		const struct image_topic *it = by_id ? image_find_topic_id(c->image, &t->topic_id) : names_nothing ? NULL : image_find_topic(c->image, t->name);
+		if (it)
+			fill_topic(c, it, operations, out);
+		else if (by_id || names_nothing)
+			fill_unknown_id(c, &t->topic_id, out);
+		else
+			fill_missing(c, t->name, may_create, operations, out);
+	}
+}
+
 void api_do_metadata(struct api_call *c)
 {
 	const struct kp_metadata_request *q = c->request;
 	struct kp_metadata_response resp;
+	if (refuse_ids(c))
+		return;
 	kp_metadata_response_init(&resp);
 	fill_brokers(c, &resp);
 	resp.controller_id = broker_here(c, image_controller_broker(c->image)) ? image_controller_broker(c->image) : -1;
@@ -146,44 +246,12 @@ void api_do_metadata(struct api_call *c)
 	resp.cluster_id = *cluster ? slice_str(cluster) : (struct slice){0};
 	resp.cluster_authorized_operations = c->version >= 8 && q->include_cluster_authorized_operations ? CLUSTER_OPERATIONS : OPERATIONS_NOT_ASKED;
 	bool operations = c->version >= 8 && q->include_topic_authorized_operations;
-	bool may_create = c->api->config->auto_create_topics && (c->version < 4 || q->allow_auto_topic_creation);
-	bool all = q->topics_count < 0 || (c->version == 0 && q->topics_count == 0);
-	if (all) {
+	if (q->topics_count < 0 || (c->version == 0 && q->topics_count == 0)) {
 		resp.topics = ARENA_ARRAY(&c->r->arena, resp_topic, image_topic_count(c->image) + 1);
 		struct all_topics ctx = {c, &resp, operations};
 		image_each_topic(c->image, add_topic, &ctx);
 	} else {
-		resp.topics = ARENA_ARRAY(&c->r->arena, resp_topic, (size_t)q->topics_count + 1);
-		for (int32_t i = 0; i < q->topics_count; i++) {
-			const struct kp_metadata_request_topics *t = &q->topics[i];
-			resp_topic *out = &resp.topics[resp.topics_count++];
-			bool by_id = c->version >= 10 && !uuid_is_zero(&t->topic_id);
-			if (by_id && c->version < 12) { /* ids stand in v10 and v11 but mean something only from v12 on */
-				fill_missing(c, t->name.ptr ? t->name : slice_str(""), false, out);
-				out->error_code = KERR_INVALID_REQUEST;
-				out->topic_id = t->topic_id;
-			} else if (by_id) {
-				const struct image_topic *it = image_find_topic_id(c->image, &t->topic_id);
-				if (it) {
-					fill_topic(c, it, operations, out);
-				} else {
-					fill_missing(c, slice_str(""), false, out);
-					out->error_code = KERR_UNKNOWN_TOPIC_ID;
-					out->name = (struct slice){0};
-					out->topic_id = t->topic_id;
-				}
-			} else if (!t->name.ptr) {
-				fill_missing(c, slice_str(""), false, out);
-				out->error_code = c->version < 12 ? KERR_INVALID_REQUEST : KERR_UNKNOWN_TOPIC_ID;
-				out->name = c->version >= 12 ? (struct slice){0} : slice_str("");
-			} else {
-				const struct image_topic *it = image_find_topic(c->image, t->name);
-				if (it)
-					fill_topic(c, it, operations, out);
-				else
-					fill_missing(c, t->name, may_create, out);
-			}
-		}
+		fill_named(c, operations, &resp);
 	}
 	api_reply(c, &resp);
 }

@@ -316,4 +316,148 @@ def logs(c):
     check(describe_producers(c, 1, "in valid", 0) == (INVALID_TOPIC, []), "no such name")
 
 
-CASES = {f.__name__: f for f in (partitions, partitions_by_hand, elections, delete_of_records, logs)}
+ASKED_NOT, TOPIC_OPERATIONS, CLUSTER_OPERATIONS = -2147483648, 0x0DF8, 0x1FA0
+
+
+def metadata(port, version, topics, create=False, operations=False):
+    """topics: None = all, or names, or (name, id). Gives what is looked at here: brokers, controller, cluster operations, topics by name or id."""
+    flex = version >= 9
+    text = (lambda s: b"\0" if s is None else bytes([len(s) + 1]) + s.encode()) if flex else wire.string
+
+    def one(t):
+        name, uid = t if isinstance(t, tuple) else (t, bytes(16))
+        return (uid if version >= 10 else b"") + text(name) + (b"\0" if flex else b"")
+    if flex:
+        body = b"\0" + (b"\0" if topics is None else bytes([len(topics) + 1]) + b"".join(one(t) for t in topics))
+    else:
+        body = array(topics, one)
+    if version >= 4:
+        body += struct.pack(">?", create)
+    if version >= 8:
+        body += (struct.pack(">?", operations) if version <= 10 else b"") + struct.pack(">?", operations)
+    w = wire.Conn(port)
+    r = wire.Reader(w.call(wire.METADATA, version, body + (b"\0" if flex else b"")))
+    w.close()
+
+    def length(r):
+        n = r.take("B") if flex else r.take("i")
+        if flex and n > 127:
+            n = n - 128 + (r.take("B") << 7)
+        return n - 1 if flex else n
+
+    def string(r):
+        if not flex:
+            return r.string()
+        n = length(r)
+        if n < 0:
+            return None
+        r.at += n
+        return r.data[r.at - n:r.at].decode()
+
+    def tags(r):
+        if flex:
+            check(r.take("B") == 0, "no tagged fields")
+
+    def ids(r):
+        return [r.take("i") for _ in range(length(r))]
+
+    def partition(r):
+        code, index, leader = r.take("hii")
+        epoch = r.take("i") if version >= 7 else None
+        out = (index, code, leader, ids(r), ids(r), ids(r) if version >= 5 else None)
+        tags(r)
+        check(epoch is None or epoch >= 0, "leader epoch %s", epoch)
+        return out
+
+    def topic(r):
+        code, name = r.take("h"), string(r)
+        uid = None
+        if version >= 10:
+            uid = r.data[r.at:r.at + 16]
+            r.at += 16
+        internal = r.take("?") if version >= 1 else None
+        parts = [partition(r) for _ in range(length(r))]
+        ops = r.take("i") if version >= 8 else None
+        tags(r)
+        return name, {"code": code, "id": uid, "internal": internal, "partitions": {p[0]: p[1:] for p in parts}, "operations": ops}
+    tags(r)
+    if version >= 3:
+        r.take("i")
+    out = {"brokers": []}
+    for _ in range(length(r)):
+        out["brokers"].append(r.take("i"))
+        string(r)
+        r.take("i")
+        if version >= 1:
+            string(r)
+        tags(r)
+    out["cluster"] = string(r) if version >= 2 else None
+    out["controller"] = r.take("i") if version >= 1 else None
+    out["topics"] = [topic(r) for _ in range(length(r))]
+    out["operations"] = r.take("i") if 8 <= version <= 10 else None
+    tags(r)
+    r.end()
+    return out
+
+
+def metadata_forms(c):
+    """Every form of Metadata, every version: what is asked, what is told, which error where; as recordings of Kafka 3.9.1 have it."""
+    extra = {b: c.opt.ports.take() for b in (1, 2)}
+    c.zk_start()
+    c.add_controller(101).start()
+    for b in (1, 2, 3):
+        port, more = c.opt.ports.take(), {}
+        if b != 3:  # the third has no listener of that name
+            more = {"listeners": "PLAINTEXT://127.0.0.1:%d,EXTRA://127.0.0.1:%d" % (port, extra[b]), "listener__security__protocol__map": "PLAINTEXT:PLAINTEXT,EXTRA:PLAINTEXT"}
+        c.add_broker(b, port=port, inter__broker__listener__name="PLAINTEXT", auto__create__topics__enable="false", **more).start()
+    c.wait_serving()
+    c.create_topic("t", 3, 3)
+    c.create_topic("u", 1, 1)
+    c.isr_is("t", 3, 3)
+    uid = {}
+    for version in range(13):
+        got = metadata(c.port(1), version, ["t", "nope", "in valid", "t"] + (["__consumer_offsets"] if version else []))
+        topics = dict(got["topics"])
+        check(len(topics) == len(got["topics"]), "v%d: each topic once: %s", version, got["topics"])
+        check(got["brokers"] == [1, 2, 3] and got["controller"] in (None, 1), "v%d: %s", version, got)
+        check(topics["nope"]["code"] == UNKNOWN_TOPIC and topics["in valid"]["code"] == INVALID_TOPIC, "v%d: %s", version, topics)
+        check(topics["nope"]["partitions"] == {} and topics["nope"]["id"] in (None, bytes(16)), "v%d: %s", version, topics["nope"])
+        check(all(p[0] == NONE and p[1] == p[2][0] and sorted(p[3]) == [1, 2, 3] and not p[4] for p in topics["t"]["partitions"].values()), "v%d: %s", version, topics["t"])
+        check(len(topics["t"]["partitions"]) == 3, "v%d: all partitions", version)
+        if version:
+            check(topics["__consumer_offsets"]["internal"] and not topics["t"]["internal"], "v%d: internal", version)
+        check(got["operations"] in (None, ASKED_NOT) and all(t["operations"] in (None, ASKED_NOT) for t in topics.values()), "v%d: operations are not asked for", version)
+        every = {n for n, _ in metadata(c.port(1), version, None if version else [])["topics"]}
+        check(every == {"t", "u"}, "v%d: all topics: %s", version, every)
+        if version:
+            check(metadata(c.port(1), version, [])["topics"] == [], "v%d: brokers only", version)
+        if version >= 8:
+            got = metadata(c.port(1), version, ["t", "nope"], operations=True)
+            check(got["operations"] in (None, CLUSTER_OPERATIONS) and all(t["operations"] == TOPIC_OPERATIONS for _, t in got["topics"]), "v%d: operations: %s", version, got)
+        if version in (10, 11):
+            uid["t"] = topics["t"]["id"]
+            for bad in ((None, bytes(16)), ("t", uid["t"])):
+                got = metadata(c.port(1), version, ["u", bad])
+                check(got["brokers"] == [] and got["cluster"] is None and [t["code"] for _, t in got["topics"]] == [INVALID_REQUEST] * 2, "v%d: ids are not taken yet: %s", version, got)
+    got = metadata(c.port(1), 12, [(None, uid["t"]), (None, b"\1" * 16), "u"])
+    codes = {name: t["code"] for name, t in got["topics"]}
+    check(codes == {"t": NONE, None: 100}, "by id; names beside ids are not looked at: %s", codes)
+    # a listener that one broker lacks
+    for version, code in ((0, 5), (5, 5), (6, 72), (12, 72)):
+        got = metadata(extra[1], version, ["t"])
+        check(got["brokers"] == [1, 2], "v%d: brokers of that listener: %s", version, got["brokers"])
+        parts = got["topics"][0][1]["partitions"].values()
+        led = [p for p in parts if p[1] == -1]
+        check(len(led) == 1 and led[0][0] == code, "v%d: its partition has error %d: %s", version, code, parts)
+        if version == 0:
+            check(all(p[0] == 9 and sorted(p[2]) == [1, 2] for p in parts if p[1] != -1), "v0: others lack a replica: %s", parts)
+    # a broker that is down
+    c.broker(3).kill()
+    c.until(lambda: metadata(c.port(1), 12, [])["brokers"] == [1, 2], "the dead is not told", 10)
+    c.until(lambda: all(c.state("t", p)["leader"] != 3 for p in range(3)), "others lead", 10)
+    for version in (0, 1, 5, 12):
+        parts = metadata(c.port(2), version, ["t"])["topics"][0][1]["partitions"].values()
+        check(all(p[0] == (9 if version == 0 else 0) and len(p[2]) == (2 if version == 0 else 3) and (p[4] in ([3], None)) for p in parts), "v%d: %s", version, parts)
+
+
+CASES = {f.__name__: f for f in (partitions, partitions_by_hand, elections, delete_of_records, logs, metadata_forms)}
