@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "klamm/cluster.h"
 
@@ -56,20 +58,6 @@ static error_t parse_global(int key, char *arg, struct argp_state *state)
 
 const struct argp cli_globals = {.options = global_options, .parser = parse_global};
 
-void cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input)
-{
-	char **args = calloc((size_t)argc + 2, sizeof(*args));
-
-	if (!args)
-		abort();
-	args[0] = strdup(name);
-	for (int i = 0; i < argc; i++)
-		args[i + 1] = argv[i];
-	argp_parse(argp, argc + 1, args, 0, NULL, input);
-	free(args[0]);
-	free(args);
-}
-
 /* --- errors -------------------------------------------------------------------------------------------------------- */
 
 void cli_json(json_t *o)
@@ -101,6 +89,87 @@ int cli_fail(struct cli *cli, enum cli_exit code, const char *next, const char *
 	if (cli->json)
 		cli_json(json_pack("{s:{s:s,s:s?,s:i}}", "error", "message", text, "next", next, "exit", (int)code));
 	return (int)code;
+}
+
+/* --- usage --------------------------------------------------------------------------------------------------------- */
+
+/* argp and getopt print and end the process by themselves. While they parse, standard error is a file in memory; when they end the process,
+ * its first line is told like every other error. */
+static struct {
+	bool parsing;
+	int real, caught; /* standard error; what stands in for it */
+	const char *command;
+	struct cli cli;   /* for cli_fail: only json counts */
+} usage;
+
+static void release(void)
+{
+	usage.parsing = false;
+	dup2(usage.real, STDERR_FILENO);
+	close(usage.real);
+	close(usage.caught);
+}
+
+static void tell(int status, void *arg)
+{
+	char text[1000], next[200], *line = text;
+	ssize_t n;
+
+	if (!usage.parsing)
+		return;
+	n = pread(usage.caught, text, sizeof(text) - 1, 0);
+	release();
+	if (status == CLI_DONE || n <= 0)
+		return;
+	text[n] = 0;
+	text[strcspn(text, "\n")] = 0;
+	if (!strncmp(line, "klamm", 5) && strstr(line, ": ")) /* "klamm topic create: ...": our name comes anyway */
+		line = strstr(line, ": ") + 2;
+	snprintf(next, sizeof(next), "%s --help shows the options.", usage.command);
+	(void)cli_fail(&usage.cli, CLI_USAGE, next, "%s", line);
+	fflush(stdout);
+}
+
+static void catch(const char *command, int argc, char **argv)
+{
+	static bool registered;
+
+	usage.command = command;
+	for (int i = 0; i < argc; i++)
+		usage.cli.json |= !strcmp(argv[i], "--json");
+	usage.caught = memfd_create("usage", MFD_CLOEXEC);
+	usage.real = dup(STDERR_FILENO);
+	if (usage.caught < 0 || usage.real < 0 || (!registered && on_exit(tell, NULL)))
+		return; /* then argp speaks for itself */
+	registered = true;
+	usage.parsing = true;
+	dup2(usage.caught, STDERR_FILENO);
+}
+
+void cli_parse_top(const struct argp *argp, int argc, char **argv, void *input)
+{
+	argp_err_exit_status = CLI_USAGE;
+	catch("klamm", argc, argv);
+	argp_parse(argp, argc, argv, ARGP_IN_ORDER, NULL, input);
+	if (usage.parsing)
+		release();
+}
+
+void cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input)
+{
+	char **args = calloc((size_t)argc + 2, sizeof(*args));
+
+	if (!args)
+		abort();
+	args[0] = strdup(name);
+	for (int i = 0; i < argc; i++)
+		args[i + 1] = argv[i];
+	catch(name, argc, argv);
+	argp_parse(argp, argc + 1, args, 0, NULL, input);
+	if (usage.parsing)
+		release();
+	free(args[0]);
+	free(args);
 }
 
 static int fail_unreachable(struct cli *cli)

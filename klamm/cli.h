@@ -59,5 +59,8 @@ void cli_json(json_t *o);
 long long cli_number(struct argp_state *state, const char *arg, long long lo, long long hi);
 /* KEY=VALUE, or argp_error. */
 void cli_key_value(struct argp_state *state, const char *option, const char *arg);
-/* Parses the command's arguments; input may be any struct whose children know it. */
+/* Parses the command's arguments; input may be any struct whose children know it. Ends the process with CLI_USAGE, told like any other error,
+ * when they are wrong, and after --help. */
 void cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input);
+/* The same for what stands in front of the command: stops at the first word. */
+void cli_parse_top(const struct argp *argp, int argc, char **argv, void *input);

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/version.h"
 #include "klamm/commands.h"
 
+const char *argp_program_version = "klamm " KLAMM_VERSION;
 const struct argp_child cli_global_child[] = {{.argp = &cli_globals}, {0}};
 
 const struct command commands[] = {
@@ -62,7 +64,7 @@ static error_t parse_top(int key, char *arg, struct argp_state *state)
 		top->first = state->next - 1;
 		state->next = state->argc; /* the rest belongs to the command */
 		break;
-	case ARGP_KEY_NO_ARGS: argp_usage(state); break;
+	case ARGP_KEY_NO_ARGS: argp_error(state, "what shall be done?"); break;
 	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
@@ -128,8 +130,7 @@ int main(int argc, char **argv)
 	cli->bootstrap = getenv("KLAMM_BOOTSTRAP");
 	if (!cli->bootstrap || !*cli->bootstrap)
 		cli->bootstrap = "localhost:9092";
-	argp_err_exit_status = CLI_USAGE;
-	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &top);
+	cli_parse_top(&argp, argc, argv, &top);
 	noun = argv[top.first];
 	verb = top.first + 1 < argc ? argv[top.first + 1] : NULL;
 	command = find(noun, verb);

@@ -3,8 +3,10 @@ and what only shows where brokers are several and die."""
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 from cluster import TOP, check
 
@@ -87,4 +89,25 @@ def group_survives(c):
     check(group(c, "g")["lag"] == 0, "and is committed")
 
 
-CASES = {"cli_verbs": verbs, "cli_through_any_broker": through_any_broker, "cli_group_survives": group_survives}
+def deaf_broker(c):
+    """A broker that takes connections and answers nothing costs its time once; what others know is shown."""
+    c.start()
+    c.create_topic("heard", 6)
+    deaf = c.broker(3)
+    deaf.signal(signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        at = "127.0.0.1:%d" % c.port(3)
+        check(c.run(["klamm", "--bootstrap-server", at, "topic", "list"], check_status=False).returncode == 3, "nobody answers at %s", at)
+        check(c.run(["klamm", "--bootstrap-server", at + ",127.0.0.1:%d" % c.port(1), "topic", "list"]).returncode == 0, "the second one does")
+        check(time.monotonic() - start < 8 * c.slow, "both are decided soon, not after %.1f s", time.monotonic() - start)
+        start = time.monotonic()
+        c.klamm("--bootstrap-server", "127.0.0.1:%d" % c.port(1), "topic", "describe", "heard")
+        took = time.monotonic() - start
+        check(took < 8 * c.slow, "describe waits for it once: %.1f s", took)
+    finally:
+        deaf.signal(signal.SIGCONT)
+
+
+CASES = {"cli_verbs": verbs, "cli_through_any_broker": through_any_broker, "cli_group_survives": group_survives,
+    "cli_deaf_broker": deaf_broker}
