@@ -20,6 +20,7 @@ typedef struct kp_describe_configs_response_results_configs_synonyms resp_synony
 
 struct describe {
 	struct api_call *c;
+	resp_config *inherited; /* what every topic gets from this broker, by key: made once for the request; NULL until then */
 	const req_resource *r;
 	resp_result *out;
 	bool synonyms, docs;
@@ -69,7 +70,7 @@ static void add_broker_synonyms(struct api_call *c, resp_config *o, const char *
 {
 	const char *names[BROKER_KEY_SYNONYMS_MAX];
 	uint32_t n = broker_key_synonyms(key, names);
-	bool began = o->synonyms_count > 0, named = false;
+	bool named = false;
 	for (enum config_source s = CONFIG_FROM_BROKER; s <= CONFIG_FROM_DEFAULT; s++)
 		for (uint32_t i = 0; i < n; i++) {
 			const char *v = running_value_of(c->api->config, c->image, names[i], s);
@@ -77,7 +78,7 @@ static void add_broker_synonyms(struct api_call *c, resp_config *o, const char *
 			if (v && named && (!cluster_only || s == CONFIG_FROM_CLUSTER))
 				add_synonym(o, names[i], v, (int8_t)s);
 		}
-	if (!began && o->synonyms_count)
+	if (o->synonyms_count)
 		o->config_source = o->synonyms[0].source;
 }
 
@@ -90,11 +91,13 @@ static resp_config *add_config(struct describe *d, const char *name, enum config
 	o->config_type = wire_type(type);
 	o->is_sensitive = type == CONFIG_PASSWORD;
 	o->documentation = d->docs ? slice_str(doc) : (struct slice){0};
-	o->synonyms = ARENA_ARRAY(&d->c->r->arena, resp_synonym, SYNONYMS_MAX);
 	return o;
 }
 
-static void end_config(struct describe *d, resp_config *o)
+/* Room for the synonyms; without them the source has to be found all the same. */
+static void begin_synonyms(struct describe *d, resp_config *o) { o->synonyms = ARENA_ARRAY(&d->c->r->arena, resp_synonym, SYNONYMS_MAX); }
+
+static void end_synonyms(struct describe *d, resp_config *o)
 {
 	if (!d->synonyms)
 		o->synonyms_count = 0;
@@ -113,23 +116,52 @@ static const char *inherited(struct api_call *c, const struct topic_config_key *
 	return v ? v : k->default_value;
 }
 
-static void describe_topic(struct describe *d, const struct image_topic *t)
+static void inherit(struct describe *d)
 {
-	d->out->configs = ARENA_ARRAY(&d->c->r->arena, resp_config, topic_config_key_count);
+	resp_result all = {.configs = ARENA_ARRAY(&d->c->r->arena, resp_config, topic_config_key_count)};
+	struct describe everything = *d;
+	everything.out = &all;
 	for (size_t i = 0; i < topic_config_key_count; i++) {
 		const struct topic_config_key *k = &topic_config_keys[i];
-		if (!wanted(d->r, k->name))
-			continue;
-		resp_config *o = add_config(d, k->name, k->type, k->meaning);
-		const char *over = image_topic_config(t, k->name);
-		o->value = slice_str(over ? over : inherited(d->c, k));
-		if (over) {
-			o->config_source = SOURCE_TOPIC;
-			add_synonym(o, k->name, over, SOURCE_TOPIC);
-		}
+		resp_config *o = add_config(&everything, k->name, k->type, k->meaning);
+		o->value = slice_str(inherited(d->c, k));
+		begin_synonyms(d, o);
 		if (k->broker_key)
 			add_broker_synonyms(d->c, o, k->broker_key, false);
-		end_config(d, o);
+		end_synonyms(d, o);
+	}
+	d->inherited = all.configs;
+}
+
+/* The topic's own value before what it would inherit. */
+static void override(struct describe *d, resp_config *o, const char *value)
+{
+	const resp_synonym *rest = o->synonyms;
+	int32_t count = o->synonyms_count;
+	o->value = slice_str(value);
+	o->config_source = SOURCE_TOPIC;
+	if (!d->synonyms)
+		return;
+	o->synonyms = ARENA_ARRAY(&d->c->r->arena, resp_synonym, (size_t)count + 1);
+	o->synonyms[0] = (resp_synonym){.name = o->name, .value = o->value, .source = SOURCE_TOPIC};
+	for (int32_t i = 0; i < count; i++)
+		o->synonyms[i + 1] = rest[i];
+	o->synonyms_count = count + 1;
+}
+
+static void describe_topic(struct describe *d, const struct image_topic *t)
+{
+	if (!d->inherited)
+		inherit(d);
+	d->out->configs = ARENA_ARRAY(&d->c->r->arena, resp_config, topic_config_key_count);
+	for (size_t i = 0; i < topic_config_key_count; i++) {
+		const char *key = topic_config_keys[i].name, *over = image_topic_config(t, key);
+		if (!wanted(d->r, key))
+			continue;
+		resp_config *o = &d->out->configs[d->out->configs_count++];
+		*o = d->inherited[i];
+		if (over)
+			override(d, o, over);
 	}
 }
 
@@ -155,8 +187,9 @@ static void describe_broker(struct describe *d, bool own)
 		resp_config *o = add_config(d, k->name, k->type, k->doc);
 		o->value = o->is_sensitive ? (struct slice){0} : nullable(v);
 		o->read_only = mode == CONFIG_READ_ONLY;
+		begin_synonyms(d, o);
 		add_broker_synonyms(c, o, k->name, !own);
-		end_config(d, o);
+		end_synonyms(d, o);
 	}
 }
 
@@ -228,8 +261,12 @@ void api_do_describe_configs(struct api_call *c)
 	kp_describe_configs_response_init(&resp);
 	resp.results = ARENA_ARRAY(&c->r->arena, resp_result, (size_t)q->resources_count + 1);
 	resp.results_count = q->resources_count;
-	for (int32_t i = 0; i < q->resources_count; i++)
-		describe(&(struct describe){c, &q->resources[i], &resp.results[i], q->include_synonyms, q->include_documentation});
+	struct describe d = {.c = c, .synonyms = q->include_synonyms, .docs = q->include_documentation};
+	for (int32_t i = 0; i < q->resources_count; i++) {
+		d.r = &q->resources[i];
+		d.out = &resp.results[i];
+		describe(&d);
+	}
 	api_reply(c, &resp);
 }
 
