@@ -77,6 +77,12 @@ bool coord_error(struct coord *co, int16_t error)
 	switch (error) {
 	case KERR_NOT_COORDINATOR: case KERR_COORDINATOR_NOT_AVAILABLE: case KERR_NETWORK_EXCEPTION:
 		co->node = -1;
+		if (env_random_below(co->c->env, 3) == 0) {
+			/* what it knows from elsewhere, right or wrong: brokers are asked the moment they begin to lead, and long after they ended */
+			co->node = client_any_node(co->c);
+			co->retry_us = env_now_us(co->c->env) + (int64_t)env_random_below(co->c->env, 5000);
+			return true;
+		}
 		break;
 	case KERR_COORDINATOR_LOAD_IN_PROGRESS: case KERR_REQUEST_TIMED_OUT: case KERR_UNSTABLE_OFFSET_COMMIT:
 		break;
