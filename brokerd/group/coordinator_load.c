@@ -5,8 +5,13 @@
  *   reading    the range is read into a buffer of its own
  *   batches    batch by batch, record by record, at most TURN_US and TURN_RECORDS a turn; what is compressed is inflated in pieces first
  *   paused     the end of the log is not there yet, or the log said no: tried again
- * waiting, paused -> lookup -> reading -> batches -> lookup ... -> loaded. Cancelled in every stage: nothing more is replayed, the memory goes
+ *   committing all is replayed, but the high watermark has not passed it: looked at again
+ * waiting, paused -> lookup -> reading -> batches -> lookup ... -> committing -> loaded. Cancelled in every stage: nothing more is replayed, the memory goes
  * when what is under way has come back.
+ *
+ * Why committing: what the log had at the election and no other replica has is lost if this leader is lost in turn. Kafka shows it at once; an
+ * offset that was read would be older at the next reading. While the ISR is below min.insync.replicas the high watermark stands still, and so do
+ * the groups: neither commits nor assignments could be stored then anyway, and members that consume are not disturbed (4.1).
  *
  * The bytes are our own log's, and still nothing of them is believed: a batch whose checksum or structure is wrong is skipped and said aloud.
  */
@@ -22,6 +27,7 @@
 #define PLAIN_BYTES_MAX (256u << 20)
 #define RETRY_MS 1000
 #define END_RETRY_MS 2
+#define COMMIT_RETRY_MS 5
 
 static void turn(void *ctx);
 
@@ -36,7 +42,7 @@ static void start_waiting(struct coordinator *c)
 			l->stage = LOAD_BATCHES;
 			timer_set_us(&l->turn, 0);
 		}
-		if (++running == LOADS_AT_ONCE)
+		if (l->stage != LOAD_COMMITTING && ++running == LOADS_AT_ONCE)
 			return;
 	}
 }
@@ -110,6 +116,14 @@ static void pause_for(struct load *l, int64_t ms)
 	timer_set_ms(&l->turn, ms);
 }
 
+/* It does no work until then: the next one in line begins. */
+static void wait_for_commit(struct load *l)
+{
+	pause_for(l, COMMIT_RETRY_MS);
+	l->stage = LOAD_COMMITTING;
+	start_waiting(l->c);
+}
+
 static void log_said_no(struct load *l, const char *what, int err)
 {
 	LOG_AT(l->c->env->log, LOG_ERROR, SUB, "load.failed", "partition=%d epoch=%d offset=%lld what=%s err=\"%s\"", l->o->partition, l->o->epoch, (long long)l->next, what, err_str(err));
@@ -179,7 +193,10 @@ static void look_up(struct load *l)
 	if (l->next < log_start_offset(log))
 		l->next = log_start_offset(log);
 	if (l->next >= l->end) {
-		finished(l);
+		if (shard_led_high_watermark(l->c->shard, slice_str(GROUP_TOPIC), l->o->partition, l->o->epoch) >= l->end)
+			finished(l);
+		else
+			wait_for_commit(l);
 		return;
 	}
 	if (l->next >= end) {

@@ -11,7 +11,7 @@
 #include "common/wire/kerr.h"
 
 /* Loading of one partition: see coordinator_load.c for the stages. */
-enum load_stage { LOAD_WAITING, LOAD_LOOKUP, LOAD_READING, LOAD_BATCHES, LOAD_PAUSED };
+enum load_stage { LOAD_WAITING, LOAD_LOOKUP, LOAD_READING, LOAD_BATCHES, LOAD_PAUSED, LOAD_COMMITTING };
 struct load {
 	struct list link;          /* in coordinator.loads */
 	struct coordinator *c;

@@ -354,6 +354,11 @@ struct log *shard_led_log(struct shard *s, struct slice topic, int32_t partition
 	return p && partition_is_leader(p) && p->core.leader_epoch == leader_epoch && !s->stopping ? p->log : NULL;
 }
 
+int64_t shard_led_high_watermark(struct shard *s, struct slice topic, int32_t partition, int32_t leader_epoch)
+{
+	return shard_led_log(s, topic, partition, leader_epoch) ? shard_find(s, topic, partition)->core.high_watermark : -1;
+}
+
 bool shard_leads(struct shard *s, struct image *im, const struct image_topic *t, int32_t partition)
 {
 	struct partition *p = shard_adopt(s, im, t, partition);

@@ -64,6 +64,8 @@ struct shard_listener {
 void shard_set_listener(struct shard *s, const struct shard_listener *listener); /* before the loop serves; one at most */
 /* For the same: the log of a partition that is led at exactly this epoch, else NULL. Good for this turn. */
 struct log *shard_led_log(struct shard *s, struct slice topic, int32_t partition, int32_t leader_epoch);
+/* Of the same; -1: not led. */
+int64_t shard_led_high_watermark(struct shard *s, struct slice topic, int32_t partition, int32_t leader_epoch);
 /* Adopts the image of a message when it is newer (I2). True when the partition is led here as far as is known now. */
 bool shard_leads(struct shard *s, struct image *im, const struct image_topic *t, int32_t partition);
 struct image *shard_image(const struct shard *s); /* the newest seen, borrowed; NULL before the first */

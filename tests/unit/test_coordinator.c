@@ -376,6 +376,33 @@ static void test_lost_under_write(void)
 	end(&mw);
 }
 
+/* What a new leader has in its log and others have not is not shown before they have it: it may still be lost. */
+static void test_shows_what_is_committed(void)
+{
+	struct mini_world mw;
+	int one = 1;
+	int64_t offset;
+	begin(&mw, 26, 2);
+	mini_set(&mw.p, 1, "12", "12", "12");
+	mini_publish(&mw, "12", "12");
+	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
+	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 1), 0);
+	kill_broker(&mw, 2);
+	struct call *a = commit_start(&mw, 1, "g", 0, 2, "m", 1);
+	mini_run_ms(&mw, 200);
+	next_epoch(&mw);
+	mini_publish(&mw, "1", "1");
+	CU_ASSERT_FATAL(mini_wait(&mw, is_done, a, 2000));
+	call_free(a);
+	mini_run_ms(&mw, 1000);
+	CU_ASSERT_EQUAL(fetch(&mw, 1, "g", 0, &offset), KERR_COORDINATOR_LOAD_IN_PROGRESS);
+	start_broker(&mw, 2);
+	mini_publish(&mw, "12", "12");
+	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
+	expect_offset(&mw, 1, "g", 0, 2);
+	end(&mw);
+}
+
 /* Too few in the ISR, too slow, too large: each with its own answer, and in the order in which they came. */
 static void test_refused(void)
 {
@@ -461,4 +488,4 @@ static void test_topic_deleted(void)
 }
 
 UNIT_MAIN("coordinator", {"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading}, {"moves", test_moves},
-	  {"lost_under_write", test_lost_under_write}, {"refused", test_refused}, {"timer", test_timer}, {"topic_deleted", test_topic_deleted})
+	  {"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused}, {"timer", test_timer}, {"topic_deleted", test_topic_deleted})
