@@ -71,6 +71,7 @@ struct fetch_part {
 	uint64_t min_bytes, budget;
 	int16_t version;
 	int32_t follower;             /* -1 consumer */
+	int64_t follower_epoch;       /* its broker epoch, as it says; -1 it does not */
 	bool debug_consumer, read_committed, by_id;
 	struct image *image;          /* borrowed of the call */
 	int64_t contact_ms;
@@ -79,7 +80,7 @@ struct fetch_part {
 	bool here, armed, reading;
 	bool nudged;                  /* it is not to wait any more */
 	uint64_t nudge_round;
-	int64_t polled_ms, polled_contact_ms;
+	int64_t polled_ms, polled_contact_ms, polled_epoch;
 	struct list entries, dirty;
 	struct deferred look;
 	struct timer park_timer;

@@ -391,6 +391,7 @@ static void send_tokens(struct fetch_head *hd, struct fetch_call *c, bool full, 
 		p->budget = (uint64_t)hd->max_bytes;
 		p->version = c->version;
 		p->follower = hd->follower;
+		p->follower_epoch = c->version >= 15 ? c->request->replica_state.replica_epoch : -1;
 		p->debug_consumer = c->request->replica_id == -2;
 		p->read_committed = hd->follower < 0 && c->request->isolation_level == 1;
 		p->by_id = hd->by_id;

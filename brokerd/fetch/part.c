@@ -110,6 +110,7 @@ static void attach(struct fetch_part *part, struct fetch_entry *e, struct partit
 		list_push_back(&p->watches, &e->watch.link);
 	e->watch.follower = part->follower;
 	e->watch.polled_ms = &part->polled_ms;
+	e->watch.polled_epoch = &part->polled_epoch;
 	e->watch.contact_ms = &part->polled_contact_ms;
 }
 
@@ -275,7 +276,7 @@ static enum look look_at(struct fetch_part *part, struct fetch_entry *e, bool fi
 	int64_t end = log_end_offset(p->log);
 	if (e->offset < a->log_start_offset || e->offset > end)
 		return refuse(e, KERR_OFFSET_OUT_OF_RANGE);
-	if (first && part->follower >= 0) {
+	if (first && part->follower >= 0 && partition_follower_counts(p, part->follower, part->polled_epoch, part->polled_ms)) {
 		struct replica_out out;
 		if (replica_on_fetch(&p->core, part->follower, e->offset, e->log_start, part->polled_ms, part->polled_contact_ms, &out))
 			partition_do(p, &out);
@@ -487,6 +488,7 @@ static void token_arrived(struct msg *m)
 	take_over(part);
 	if (part->first) {
 		part->polled_ms = shard_now_ms(part->shard);
+		part->polled_epoch = part->follower_epoch;
 		part->polled_contact_ms = part->contact_ms;
 	}
 	look(part, part->first);

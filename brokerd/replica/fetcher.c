@@ -364,7 +364,9 @@ static void build_begin(struct builder *b, struct fetcher *f, bool by_id)
 	const struct replica_config *cfg = f->s->config;
 	arena_init(&b->arena, 0);
 	kp_fetch_request_init(&b->req);
+	const struct image_broker *me = f->s->image ? image_find_broker(f->s->image, cfg->broker_id) : NULL;
 	b->req.replica_id = b->req.replica_state.replica_id = cfg->broker_id;
+	b->req.replica_state.replica_epoch = me ? me->broker_epoch : -1;
 	b->req.max_wait_ms = (int32_t)cfg->replica_fetch_wait_max_ms;
 	b->req.min_bytes = cfg->replica_fetch_min_bytes;
 	b->req.max_bytes = cfg->replica_fetch_response_max_bytes;

@@ -129,6 +129,14 @@ void partition_set_hw(struct partition *p, int64_t high_watermark)
 	partition_tell(p, NEWS_HW);
 }
 
+bool partition_follower_counts(const struct partition *p, int32_t id, int64_t epoch, int64_t polled_ms)
+{
+	const struct replica_peer *peer = replica_peer_find(&p->core, id);
+	if (!peer || !peer->broker_epoch)
+		return true;
+	return epoch >= 0 ? epoch >= peer->broker_epoch : polled_ms > peer->life_ms;
+}
+
 void partition_count_idle_followers(struct partition *p)
 {
 	struct replica_out out;
@@ -136,7 +144,7 @@ void partition_count_idle_followers(struct partition *p)
 		return;
 	LIST_FOR(it, &p->watches) {
 		struct partition_watch *w = LIST_ENTRY(it, struct partition_watch, link);
-		if (w->follower < 0 || !w->at_end)
+		if (w->follower < 0 || !w->at_end || !partition_follower_counts(p, w->follower, *w->polled_epoch, *w->polled_ms))
 			continue;
 		if (replica_on_fetch(&p->core, w->follower, w->offset, w->start, *w->polled_ms, *w->contact_ms, &out))
 			partition_do(p, &out);
@@ -336,6 +344,19 @@ void partition_open(struct partition *p, struct log_dir *dir, bool create, struc
 
 /* ---- states from images ---- */
 
+static void look_at_brokers(struct partition *p)
+{
+	for (uint32_t i = 0; i < p->core.peer_count; i++) {
+		struct replica_peer *peer = &p->core.peers[i];
+		const struct image_broker *b = image_find_broker(p->shard->image, peer->id);
+		peer->eligible = b && b->available && !b->shutting_down;
+		if (b && b->broker_epoch != peer->broker_epoch) {
+			peer->broker_epoch = b->broker_epoch;
+			peer->life_ms = shard_now_ms(p->shard);
+		}
+	}
+}
+
 static void feed(struct partition *p, struct image *im, const struct image_topic *t, const struct image_partition *ip)
 {
 	struct shard *s = p->shard;
@@ -346,20 +367,14 @@ static void feed(struct partition *p, struct image *im, const struct image_topic
 		p->topic_id = t->id;
 	if (!replica_on_state(&p->core, ip, &log, shard_now_ms(s), &out))
 		return;
-	for (uint32_t i = 0; i < p->core.peer_count; i++) {
-		const struct image_broker *b = image_find_broker(s->image, p->core.peers[i].id);
-		p->core.peers[i].eligible = b && b->available && !b->shutting_down;
-	}
+	look_at_brokers(p);
 	partition_do(p, &out);
 }
 
 void partition_refresh_eligible(struct partition *p)
 {
 	struct replica_out out;
-	for (uint32_t i = 0; i < p->core.peer_count; i++) {
-		const struct image_broker *b = image_find_broker(p->shard->image, p->core.peers[i].id);
-		p->core.peers[i].eligible = b && b->available && !b->shutting_down;
-	}
+	look_at_brokers(p);
 	/* who waits at the end of an idle log may join now: no fetch of it would be looked at before something changes */
 	partition_count_idle_followers(p);
 	replica_on_tick(&p->core, false, shard_now_ms(p->shard), &out);

@@ -56,7 +56,7 @@ struct partition_watch {
 	int32_t follower;                /* -1 consumer */
 	bool at_end;
 	int64_t offset, start;
-	const int64_t *polled_ms, *contact_ms;
+	const int64_t *polled_ms, *contact_ms, *polled_epoch; /* of the request that it came with */
 };
 
 enum follow_state {
@@ -140,6 +140,9 @@ void partition_fail(struct partition *p, const char *why);
 void partition_dir_failed(struct partition *p, int err);
 void partition_refresh_eligible(struct partition *p);
 /* Counts the silence of followers that wait at the end as fetches (I5). */
+/* Whether a fetch of this follower is of the life that its broker has now (D2): what waits here may be left from one that lost power since, unheard.
+ * epoch: as the fetch said, -1 it did not (before Fetch 15): then whether it came after we heard of this life. */
+bool partition_follower_counts(const struct partition *p, int32_t id, int64_t epoch, int64_t polled_ms);
 void partition_count_idle_followers(struct partition *p);
 void partition_stop(struct partition *p); /* clean; shard_partition_stopped follows */
 const char *partition_state_str(enum partition_state st);

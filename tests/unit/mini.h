@@ -49,6 +49,7 @@ struct mini_world {
 	bool accept_proposals;
 	int proposals;
 	int64_t lag_max_ms;
+	int64_t broker_epoch[4]; /* as published; by id */
 };
 
 void mini_begin(struct mini_world *mw, uint64_t seed, int brokers);

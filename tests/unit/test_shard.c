@@ -258,6 +258,32 @@ static void test_deposed(void)
 	mini_end(&mw);
 }
 
+/* D2: the fetch of a follower waits at the leader; its machine loses power, and nobody hears of it; it is back with less, taken out of the ISR and
+ * available again. The fetch that still waits is of a former life: it does not let it join. */
+static void test_former_life(void)
+{
+	struct mini_world mw;
+	mini_begin(&mw, 17, 2);
+	mw.broker_epoch[1] = 50;
+	mw.broker_epoch[2] = 100;
+	mini_set(&mw.p, 1, "12", "12", "12");
+	mini_publish(&mw, "12", "12");
+	expect_leader(&mw, 1);
+	CU_ASSERT_EQUAL(produce(&mw, 1, -1, 10, NULL), 0);
+	mini_run_ms(&mw, 2000);
+	sim_host_power_cut(mw.b[2].host);
+	mw.broker_epoch[2] = 200;
+	mw.p.partition_epoch++;
+	mini_set(&mw.p, 1, "12", "1", "");
+	mini_publish(&mw, "1", "1");
+	mini_run_ms(&mw, 50);
+	mini_publish(&mw, "1", "12");
+	mini_run_ms(&mw, 100);
+	CU_ASSERT_EQUAL(mw.proposals, 0);
+	CU_ASSERT_EQUAL(mw.p.isr_count, 1);
+	mini_end(&mw);
+}
+
 /* A follower that waits at the end of an idle log, whose broker becomes available only then. */
 static void test_idle_joins(void)
 {
@@ -569,6 +595,6 @@ static void test_deletes_records(void)
 }
 
 UNIT_MAIN("shard", {"single", test_single}, {"asked_while_opening", test_asked_while_opening}, {"missing", test_missing}, {"replicates", test_replicates}, {"shrink_expand", test_shrink_expand},
-	  {"failover_truncates", test_failover_truncates}, {"empty_epoch", test_empty_epoch}, {"deposed", test_deposed}, {"idle_joins", test_idle_joins}, {"timeout", test_timeout},
+	  {"failover_truncates", test_failover_truncates}, {"empty_epoch", test_empty_epoch}, {"deposed", test_deposed}, {"former_life", test_former_life}, {"idle_joins", test_idle_joins}, {"timeout", test_timeout},
 	  {"stale_states", test_stale_states}, {"recreate", test_recreate}, {"orders", test_orders}, {"suspended_acks", test_suspended_acks},
 	  {"deletes_records", test_deletes_records})
