@@ -48,6 +48,7 @@ struct consume {
 	struct part *parts; /* without a group: all of them; with one: what is assigned */
 	int part_count, over;
 	bool assigned; /* the group has handed out partitions at least once */
+	bool leaving;  /* the group; what could not be committed was said */
 	rd_kafka_topic_t *rkt;
 	rd_kafka_queue_t *queue;
 	struct str out;
@@ -395,7 +396,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
 	struct consume *c = cli->ctx;
 	bool add = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
 
-	if (!add && (rd_kafka_assignment_lost(rk) || !commit(c)) && !c->no_commit)
+	if (!add && (rd_kafka_assignment_lost(rk) || !commit(c)) && !c->no_commit && !c->leaving)
 		fprintf(stderr, "klamm: partitions went to another member before all offsets were committed; some records come again there.\n");
 	set_parts(c, list, add);
 	c->assigned |= add;
@@ -432,6 +433,7 @@ static void read_group(struct consume *c)
 	if (!commit(c) && !c->code)
 		c->code = cli_fail(c->cli, CLI_REFUSED, "klamm group describe shows where the group stands.",
 		                   "the last offsets of group %s could not be committed: some records will come again", c->group);
+	c->leaving = true;
 	rd_kafka_consumer_close(c->cli->rk); /* leaves the group in order */
 }
 
@@ -456,7 +458,7 @@ static int open_consumer(struct consume *c)
 static int run(struct consume *c)
 {
 	const struct kp_metadata_response_topics *t;
-	struct sigaction sa = {.sa_handler = on_signal};
+	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART}; /* a record is not cut in its middle */
 	char label[300];
 	int code;
 
@@ -468,6 +470,8 @@ static int run(struct consume *c)
 		return code;
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
+	if (c->group)
+		signal(SIGPIPE, SIG_IGN); /* a reader that goes is no reason to leave the group waiting for us */
 	snprintf(label, sizeof(label), "reading %s", c->topic);
 	progress_start(&c->bar, c->cli->json || isatty(STDOUT_FILENO), label, "records", c->max);
 	if (c->group)

@@ -11,8 +11,8 @@ import time
 from cluster import TOP, check
 
 SCRIPT = os.path.join(TOP, "tests", "interop", "klamm-cli")
-# what the tool can do and the brokers cannot yet
-NOT_YET = {"sizes", "config_lists", "as_kafkas_tools_say"}
+# the key of config_lists has no effect in Klamm; the other needs Kafka's jars
+NOT_HERE = {"config_lists", "as_kafkas_tools_say"}
 
 
 def verbs(c):
@@ -20,7 +20,7 @@ def verbs(c):
     c.start(group__initial__rebalance__delay__ms=0, offsets__topic__replication__factor=3)
     with open(SCRIPT, encoding="utf-8") as f:
         names = re.findall(r"^@case\ndef (\w+)\(", f.read(), re.M)
-    wanted = [n for n in names if n not in NOT_YET]
+    wanted = [n for n in names if n not in NOT_HERE]
     done = subprocess.run([sys.executable, SCRIPT, c.bin("klamm"), c.bootstrap()] + wanted, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300 * c.slow,
         check=False)
     text = done.stdout.decode(errors="replace")
