@@ -228,6 +228,47 @@ static void test_group_versions(void)
 	}
 }
 
+static void test_old_groups_expire(void)
+{
+	/* 4.5: records before version 2 do not say since when a group is empty: the time of the commit counts, and no other */
+	for (int16_t vv = 1; vv <= 2; vv++) {
+		struct world w;
+		world_begin(&w);
+		groups_free(w.g);
+		w.g = groups_new(0, 0, 1, &w.cfg);
+		struct kp_group_metadata_key gk = {slice_str("g")};
+		struct kp_group_metadata_value gv;
+		struct kp_offset_commit_key k = {slice_str("g"), slice_str("t"), 0};
+		struct kp_offset_commit_value v;
+		kp_group_metadata_value_init(&gv);
+		kp_offset_commit_value_init(&v);
+		gv.protocol_type = slice_str("consumer");
+		gv.generation = 3;
+		gv.protocol = slice_make(NULL, 0);
+		gv.leader = slice_make(NULL, 0);
+		gv.current_state_timestamp = w.now;
+		v.offset = 5;
+		v.commit_timestamp = w.now - 1000;
+		CU_ASSERT_EQUAL(replay_message(w.g, &kp_offset_commit_key_desc, 1, &k, &kp_offset_commit_value_desc, 3, &v, 1), 0);
+		CU_ASSERT_EQUAL(replay_message(w.g, &kp_group_metadata_key_desc, 2, &gk, &kp_group_metadata_value_desc, vv, &gv, 2), 0);
+		groups_loaded(w.g, w.now, &w.out);
+		w.now += w.cfg.offsets_retention_ms - 1000;
+		CU_ASSERT(groups_expire(w.g, w.now, 10, &w.out));
+		world_take(&w);
+		CU_ASSERT_EQUAL(world_open_writes(&w), vv < 2);
+		w.now += 1000;
+		CU_ASSERT(groups_expire(w.g, w.now, 10, &w.out));
+		world_take(&w);
+		CU_ASSERT_EQUAL(world_open_writes(&w), 1);
+		/* its offset and the group itself: both have records */
+		const struct groups_write *wr = LIST_ENTRY(w.writes.next, struct groups_write, link);
+		CU_ASSERT_EQUAL(wr->count, 2);
+		CU_ASSERT(wr->records[0].tombstone && wr->records[1].tombstone);
+		CU_ASSERT_EQUAL(be16_get(wr->records[1].key.ptr), 2);
+		world_end(&w);
+	}
+}
+
 static void test_unknown(void)
 {
 	/* unknown key types and value versions are skipped, broken bytes too; neither changes anything */
@@ -273,4 +314,5 @@ static void test_written(void)
 	world_end(&w);
 }
 
-UNIT_MAIN("group_records", {"golden", test_golden}, {"offset_versions", test_offset_versions}, {"group_versions", test_group_versions}, {"unknown", test_unknown}, {"written", test_written})
+UNIT_MAIN("group_records", {"golden", test_golden}, {"offset_versions", test_offset_versions}, {"group_versions", test_group_versions},
+	{"old_groups_expire", test_old_groups_expire}, {"unknown", test_unknown}, {"written", test_written})
