@@ -40,11 +40,16 @@ static const struct plan_topic *collision(const struct plan_image *im, struct sl
 
 static int16_t check_configs(const struct plan_new_topic *t, struct str *problem)
 {
+	bool null = false;
 	for (int32_t i = 0; i < t->config_count; i++) {
-		if (!t->configs[i].value) {
-			str_printf(problem, "Null value not supported for topic configs: %s", t->configs[i].key);
-			return KERR_INVALID_CONFIG;
-		}
+		if (t->configs[i].value)
+			continue;
+		str_printf(problem, "%s%s", null ? "," : "Null value not supported for topic configs: ", t->configs[i].key);
+		null = true;
+	}
+	if (null)
+		return KERR_INVALID_CONFIG;
+	for (int32_t i = 0; i < t->config_count; i++) {
 		if (topic_config_check(t->configs[i].key, t->configs[i].value, plan_topic_internal(t->name), problem))
 			return KERR_INVALID_CONFIG;
 	}
@@ -77,7 +82,7 @@ static int16_t take_manual(struct plan_new_topic *t, struct str *problem)
 			return KERR_INVALID_REPLICA_ASSIGNMENT;
 		}
 		if (r->n == 0 || r->n > REPLICAS_MAX || r->n != t->partitions[0].replicas.n) {
-			str_add(problem, "All partitions should have the same number of replicas.");
+			str_add(problem, "All partitions should have the same number of replicas");
 			return KERR_INVALID_REPLICA_ASSIGNMENT;
 		}
 		for (int32_t k = 0; k < r->n; k++) {

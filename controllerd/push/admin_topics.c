@@ -103,8 +103,11 @@ static void create_one(struct push_pending *q, const struct kp_create_topics_req
 				   .manual = t->assignments_count > 0 ? manual : NULL, .manual_count = t->assignments_count, .configs = configs,
 				   .config_count = t->configs_count > 0 ? t->configs_count : 0, .random = env_random_u64(p->env)};
 	struct str problem = {0};
-	if (named_twice(in, at)) {
-		str_add(&problem, "Duplicate topic name.");
+	if (slice_eq_str(row->name, "__cluster_metadata")) {
+		str_add(&problem, "Creation of internal topic __cluster_metadata is prohibited.");
+		row->error_code = KERR_INVALID_REQUEST;
+	} else if (named_twice(in, at)) {
+		str_add(&problem, "Found multiple entries for this topic.");
 		row->error_code = KERR_INVALID_REQUEST;
 	} else if (state_creating(p->st, row->name)) {
 		str_printf(&problem, "Topic '%.*s' already exists.", (int)row->name.len, (const char *)row->name.ptr);
@@ -166,7 +169,7 @@ static bool create_settled(struct push_pending *q, bool late)
 			waits[i] = (struct uuid){{0}};
 		} else if (late) {
 			response->topics[i].error_code = KERR_REQUEST_TIMED_OUT;
-			response->topics[i].error_message = slice_str("The topic is being created, but its leaders were not known in time.");
+			response->topics[i].error_message = (struct slice){NULL, 0}; /* the work goes on */
 		} else {
 			settled = false;
 		}
