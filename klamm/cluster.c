@@ -240,6 +240,8 @@ static bool parse_address(const char *text, size_t len, struct cluster_link *l)
 	}
 	if (!host_end || host_end == host || (size_t)(host_end - host) >= sizeof(l->host))
 		return false;
+	if (*text != '[' && memchr(host, ':', (size_t)(host_end - host)))
+		return false; /* an address of IPv6 wants brackets */
 	memcpy(l->host, host, (size_t)(host_end - host));
 	l->host[host_end - host] = 0;
 	return true;
