@@ -174,17 +174,17 @@ static enum look refuse_unhosted(struct fetch_part *part, struct fetch_entry *e)
 	return refuse_moved(part, e, NULL, KERR_NOT_LEADER_OR_FOLLOWER);
 }
 
-/* Waits for up to 100 ms for what should come in a moment: a partition that opens; our metadata, when a follower is ahead of us (B7). True: it waits. */
-static bool parks(struct fetch_part *part, struct fetch_entry *e)
+/* Waits, for up to wait_ms, for what should come in a moment: a partition that opens; our metadata, when a follower is ahead of us (B7). True: it waits. */
+static bool parks(struct fetch_part *part, struct fetch_entry *e, int32_t wait_ms)
 {
 	int64_t now = loop_now_us(part->shard->loop);
 	if (part->nudged)
 		return false;
 	if (e->park_until_us == 0)
-		e->park_until_us = now + PARK_MS * 1000;
+		e->park_until_us = now + (int64_t)wait_ms * 1000;
 	if (now >= e->park_until_us)
 		return false;
-	if (!timer_armed(&part->park_timer))
+	if (!timer_armed(&part->park_timer) || part->park_timer.due_us > e->park_until_us)
 		timer_set_us(&part->park_timer, e->park_until_us - now);
 	return true;
 }
@@ -193,7 +193,7 @@ static bool parks(struct fetch_part *part, struct fetch_entry *e)
 static bool may_read(struct fetch_part *part, struct fetch_entry *e, struct partition *p, enum look *ret_look)
 {
 	int16_t error = partition_hosting_error(p);
-	if (error == KERR_NOT_LEADER_OR_FOLLOWER && partition_serves_soon(p) && parks(part, e)) {
+	if (error == KERR_NOT_LEADER_OR_FOLLOWER && partition_serves_soon(p) && parks(part, e, part->follower < 0 ? partition_soon_ms(p) : PARK_MS)) {
 		*ret_look = LOOK_NOTHING;
 		return false;
 	}
@@ -208,7 +208,7 @@ static bool may_read(struct fetch_part *part, struct fetch_entry *e, struct part
 			replica_on_higher_epoch(&p->core, part->follower, e->epoch, shard_now_ms(part->shard));
 			if (replica_suspended(&p->core))
 				shard_watch_proposal(part->shard, p);
-			if (parks(part, e)) {
+			if (parks(part, e, PARK_MS)) {
 				*ret_look = LOOK_NOTHING;
 				return false;
 			}

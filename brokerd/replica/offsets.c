@@ -1,6 +1,6 @@
 /* offsets.c: ListOffsets and OffsetForLeaderEpoch at the owner (facts/replication.md 3, 4, client-quirks.md 7).
  *
- * A question about a partition that is just being made waits for that, PARK_MS at most: whoever was told that a topic exists may ask at once.
+ * A question about a partition that is just being made waits for that, PARK_OPENING_MS at most: whoever was told that a topic exists may ask at once.
  */
 #include "brokerd/replica/shard_priv.h"
 
@@ -100,16 +100,19 @@ struct parked_question {
 	int64_t until_us;
 };
 
-static void park(struct shard *s, struct offsets_msg *m, struct offset_question *q)
+static void park(struct shard *s, const struct partition *p, struct offsets_msg *m, struct offset_question *q)
 {
 	struct parked_question *w = MEM_NEW(struct parked_question);
 	w->m = m;
 	w->q = q;
-	w->until_us = loop_now_us(s->loop) + PARK_MS * 1000;
+	w->until_us = loop_now_us(s->loop) + (int64_t)partition_soon_ms(p) * 1000;
 	list_init(&w->link);
-	list_push_back(&s->questions, &w->link);
-	if (!timer_armed(&s->questions_timer))
-		timer_set_ms(&s->questions_timer, PARK_MS);
+	struct list *pos = &s->questions;
+	while (pos->prev != &s->questions && LIST_ENTRY(pos->prev, struct parked_question, link)->until_us > w->until_us)
+		pos = pos->prev;
+	list_insert_before(pos, &w->link);
+	if (!timer_armed(&s->questions_timer) || s->questions_timer.due_us > w->until_us)
+		timer_set_us(&s->questions_timer, w->until_us - loop_now_us(s->loop));
 }
 
 static void ask(struct shard *s, struct offsets_msg *m, struct offset_question *q, bool may_wait)
@@ -120,7 +123,7 @@ static void ask(struct shard *s, struct offsets_msg *m, struct offset_question *
 	struct partition *p = shard_adopt(s, m->image, q->topic, q->partition);
 	int16_t error = KERR_NONE;
 	if (may_wait && partition_serves_soon(p)) {
-		park(s, m, q);
+		park(s, p, m, q);
 		return;
 	}
 	if (!p)

@@ -93,6 +93,11 @@ bool partition_serves_soon(const struct partition *p)
 	return p->state == PARTITION_OPENING || p->want;
 }
 
+int32_t partition_soon_ms(const struct partition *p)
+{
+	return p && (p->state == PARTITION_OPENING || p->state == PARTITION_ABSENT) ? PARK_OPENING_MS : PARK_MS;
+}
+
 int16_t partition_hosting_error(const struct partition *p)
 {
 	if (!p || p->retired)

@@ -154,5 +154,7 @@ static inline bool partition_is_open(const struct partition *p)
 }
 /* Its log is being opened, made or cut, or its directory is about to be free: what it is asked now may be answered in a moment. */
 bool partition_serves_soon(const struct partition *p);
+/* How long such a request may wait for it: what a slow disk needs to make a log, or a moment. */
+int32_t partition_soon_ms(const struct partition *p);
 /* Which error a request gets that needs the log here (section 3): 0, 3, 6 or 56. */
 int16_t partition_hosting_error(const struct partition *p);

@@ -1,7 +1,7 @@
 /* produce.c: produce requests at their owner: from the message of a connection's loop to its return.
  *
  * Each part takes a produce_wait through: parked (the partition opens, its leadership is doubted: B4, or earlier ones are parked; at most
- * 100 ms) -> appending -> waiting for the high watermark (acks -1) -> over. A message returns when its last part is over, or when its
+ * 100 ms, or 2 s while its log is being made) -> appending -> waiting for the high watermark (acks -1) -> over. A message returns when its last part is over, or when its
  * timeout is: parts that are still waiting then get REQUEST_TIMED_OUT although their data may stay (facts/replication.md 9).
  * Cost: a high watermark that moves touches the waits that it completes, nothing else (protocol.md I5). One timer per shard.
  * Order (I3): parts of one partition are appended in the order of arrival; who comes while others are parked is parked behind them.
@@ -334,9 +334,12 @@ static void submit_part(struct shard *s, struct produce_msg *m, struct produce_p
 		return;
 	}
 	w->stage = WAIT_PARKED;
-	w->park_until_us = loop_now_us(s->loop) + PARK_MS * 1000;
+	w->park_until_us = loop_now_us(s->loop) + (int64_t)partition_soon_ms(p) * 1000;
 	list_push_back(&p->parked, &w->link);
-	list_push_back(&s->park_order, &w->park_link);
+	struct list *pos = &s->park_order; /* by deadline: most are equal */
+	while (pos->prev != &s->park_order && LIST_ENTRY(pos->prev, struct produce_wait, park_link)->park_until_us > w->park_until_us)
+		pos = pos->prev;
+	list_insert_before(pos, &w->park_link);
 	arm_if_earlier(s, w->park_until_us);
 }
 

@@ -83,7 +83,8 @@ void shard_watch_proposal(struct shard *s, struct partition *p);
 void offsets_init(struct shard *s);
 void offsets_fini(struct shard *s);
 
-#define PARK_MS 100 /* how long a request waits for a partition that is about to serve (B4, B7) */
+#define PARK_MS 100          /* how long a request waits for a partition that is about to serve (B4, B7) */
+#define PARK_OPENING_MS 2000 /* while its log is being made: the topic was promised to the client already */
 
 /* delete.c */
 void delete_init(struct shard *s);

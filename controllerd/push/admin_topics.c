@@ -91,7 +91,7 @@ static void create_one(struct push_pending *q, const struct kp_create_topics_req
 	kp_create_topics_response_topics_init(row);
 	row->name = t->name;
 	row->error_message = (struct slice){NULL, 0};
-	row->configs_count = -1;
+	row->configs_count = 0; /* none when it is refused, but not null: as Kafka */
 	struct plan_new_partition *manual = ARENA_ARRAY(a, struct plan_new_partition, (size_t)(t->assignments_count > 0 ? t->assignments_count : 0) + 1);
 	for (int32_t i = 0; i < t->assignments_count; i++)
 		manual[i] = (struct plan_new_partition){t->assignments[i].partition_index, {t->assignments[i].broker_ids, t->assignments[i].broker_ids_count}};

@@ -701,6 +701,7 @@ def create_refused(b):
             ("a gap in the assignment", 39, {"name": tag + "g", "num_partitions": -1, "replication_factor": -1, "assignments": [{"partition_index": 1, "broker_ids": [1]}]})):
         r = creates(b, **values)
         check(r["error_code"] == code, "%s: error %d (%s), not %d", what, r["error_code"], r["error_message"], code)
+        check((r["num_partitions"], r["replication_factor"], r["configs"]) == (-1, -1, []), "%s: the rest of the answer: %s", what, r)
     both = b.conn(40).ask("CreateTopics", 5, {"timeout_ms": 30000, "topics": [{"name": tag + "ok", "num_partitions": 1, "replication_factor": 1},
         {"name": tag + "bad", "num_partitions": 1, "replication_factor": 1, "configs": [{"name": "no.such", "value": "1"}]},
         {"name": tag + "twice", "num_partitions": 1, "replication_factor": 1}, {"name": tag + "twice", "num_partitions": 2, "replication_factor": 1}]})["topics"]

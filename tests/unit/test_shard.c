@@ -409,7 +409,7 @@ static void test_asked_while_opening(void)
 			sim_process_run(mw.b[1].proc, asked_run, &a);
 			if (seed % 4 == 0)
 				mini_remove_topic(&mw, "1");
-			CU_ASSERT_FATAL(mini_wait(&mw, asked_over, &a, 150));
+			CU_ASSERT_FATAL(mini_wait(&mw, asked_over, &a, PARK_OPENING_MS + 100));
 			if (seed % 4)
 				CU_ASSERT(a.q.error == 0 && a.q.ret_offset == 0 && a.q.ret_epoch == 0);
 		}
