@@ -281,6 +281,8 @@ static void mini_reap(void *root, void *arg)
 {
 	struct mini *b = arg;
 	b->ready = false;
+	if (b->mw->reap)
+		b->mw->reap(b);
 	for (uint32_t i = 0; i < MINI_LOOPS; i++)
 		fetch_home_free(b->homes[i]);
 	for (uint32_t i = 0; i < MINI_LOOPS; i++)

@@ -14,6 +14,7 @@ static struct groups_config groups_config = {
 	.offsets_retention_ms = 7LL * 86400 * 1000,
 };
 static int32_t codec;
+static int64_t expiry_interval_ms = 600000;
 
 /* ---- brokers with coordinators ---- */
 
@@ -29,39 +30,27 @@ static void attach(struct mini_world *mw, int id)
 	for (uint32_t l = 0; l < MINI_LOOPS; l++) {
 		struct coordinator_init ci = {
 			.env = b->env, .loop = b->loops[l], .shard = b->shards[l], .idx = l, .shard_count = MINI_LOOPS, .peers = sides[id].c, .config = &groups_config,
-			.commit_timeout_ms = 5000, .load_buffer_bytes = 5 << 20, .expiry_interval_ms = 600000, .codec = codec,
+			.commit_timeout_ms = 5000, .load_buffer_bytes = 5 << 20, .expiry_interval_ms = expiry_interval_ms, .codec = codec,
 		};
 		sides[id].c[l] = coordinator_new(&ci);
 	}
 	sides[id].up = true;
 }
 
-static void detach(int id)
+static void detach(struct mini *b)
 {
-	for (uint32_t l = 0; sides[id].up && l < MINI_LOOPS; l++)
-		coordinator_free(sides[id].c[l]);
-	sides[id].up = false;
+	for (uint32_t l = 0; sides[b->id].up && l < MINI_LOOPS; l++)
+		coordinator_free(sides[b->id].c[l]);
+	sides[b->id].up = false;
 }
 
 static void begin(struct mini_world *mw, uint64_t seed, int brokers)
 {
 	mini_begin(mw, seed, brokers);
 	mw->topic = GROUP_TOPIC;
+	mw->reap = detach;
 	for (int i = 1; i <= brokers; i++)
 		attach(mw, i);
-}
-
-static void end(struct mini_world *mw)
-{
-	for (int i = 1; i <= 3; i++)
-		detach(i);
-	mini_end(mw);
-}
-
-static void kill_broker(struct mini_world *mw, int id)
-{
-	detach(id);
-	mini_kill(mw, id);
 }
 
 static void start_broker(struct mini_world *mw, int id)
@@ -256,7 +245,7 @@ static void test_restart(void)
 		call_free(big);
 		expect_offset(&mw, 1, "g", 0, 27);
 		expect_offset(&mw, 1, "nobody", 0, -1);
-		kill_broker(&mw, 1);
+		mini_kill(&mw, 1);
 		start_broker(&mw, 1);
 		CU_ASSERT_EQUAL(fetch(&mw, 1, "g", 0, &offset), KERR_NOT_COORDINATOR); /* it has heard of nothing yet */
 		next_epoch(&mw);
@@ -264,7 +253,7 @@ static void test_restart(void)
 		for (int i = 0; i < 3; i++)
 			expect_offset(&mw, 1, "g", i, 27 + i);
 		expect_offset(&mw, 1, "other", 63, 7);
-		end(&mw);
+		mini_end(&mw);
 	}
 	codec = 0;
 }
@@ -288,7 +277,7 @@ static void test_forwarded(void)
 	CU_ASSERT_EQUAL(k->m.error, 0);
 	CU_ASSERT_EQUAL(k->beaten.error_code, KERR_UNKNOWN_MEMBER_ID);
 	call_free(k);
-	end(&mw);
+	mini_end(&mw);
 }
 
 /* While the log is read, calls are told so; and a load is given up when the leadership goes. */
@@ -304,7 +293,7 @@ static void test_loading(void)
 		CU_ASSERT_FATAL(mini_wait(&mw, is_done, k, 5000));
 		call_free(k);
 	}
-	kill_broker(&mw, 1);
+	mini_kill(&mw, 1);
 	start_broker(&mw, 1);
 	next_epoch(&mw);
 	mini_publish(&mw, "1", "1");
@@ -316,7 +305,7 @@ static void test_loading(void)
 	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
 	for (int i = 0; i < 64; i++)
 		expect_offset(&mw, 1, "g", i, 299);
-	end(&mw);
+	mini_end(&mw);
 }
 
 /* The leadership goes: joins that wait are answered, and the other broker has what was committed. */
@@ -345,7 +334,7 @@ static void test_moves(void)
 	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 43), KERR_NOT_COORDINATOR);
 	CU_ASSERT_EQUAL(commit(&mw, 2, "g", 0, 43), 0);
 	expect_offset(&mw, 2, "g", 0, 43);
-	end(&mw);
+	mini_end(&mw);
 }
 
 /* A commit whose leadership ends before it is replicated is answered, and its late outcome touches nothing. */
@@ -359,7 +348,7 @@ static void test_lost_under_write(void)
 	mini_publish(&mw, "12", "12");
 	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
 	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 1), 0);
-	kill_broker(&mw, 2);
+	mini_kill(&mw, 2);
 	struct call *a = commit_start(&mw, 1, "g", 0, 2, "m", 1);
 	mini_run_ms(&mw, 200);
 	CU_ASSERT(!a->done);
@@ -373,7 +362,7 @@ static void test_lost_under_write(void)
 	CU_ASSERT_EQUAL(a->m.error ? a->m.error : a->rows[0].error, KERR_NOT_COORDINATOR);
 	call_free(a);
 	mini_run_ms(&mw, 6000);
-	end(&mw);
+	mini_end(&mw);
 }
 
 /* What a new leader has in its log and others have not is not shown before they have it: it may still be lost. */
@@ -387,7 +376,7 @@ static void test_shows_what_is_committed(void)
 	mini_publish(&mw, "12", "12");
 	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
 	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 1), 0);
-	kill_broker(&mw, 2);
+	mini_kill(&mw, 2);
 	struct call *a = commit_start(&mw, 1, "g", 0, 2, "m", 1);
 	mini_run_ms(&mw, 200);
 	next_epoch(&mw);
@@ -400,7 +389,7 @@ static void test_shows_what_is_committed(void)
 	mini_publish(&mw, "12", "12");
 	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
 	expect_offset(&mw, 1, "g", 0, 2);
-	end(&mw);
+	mini_end(&mw);
 }
 
 /* Too few in the ISR, too slow, too large: each with its own answer, and in the order in which they came. */
@@ -412,7 +401,7 @@ static void test_refused(void)
 	mini_set(&mw.p, 1, "12", "12", "12");
 	mini_publish(&mw, "12", "12");
 	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
-	kill_broker(&mw, 2);
+	mini_kill(&mw, 2);
 	static char large[40000];
 	memset(large, 'x', sizeof(large) - 1);
 	groups_config.offset_metadata_max_bytes = 1 << 20;
@@ -433,7 +422,7 @@ static void test_refused(void)
 	mini_publish(&mw, "1", "1");
 	mini_run_ms(&mw, 100);
 	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 4), KERR_COORDINATOR_NOT_AVAILABLE);
-	end(&mw);
+	mini_end(&mw);
 }
 
 /* A member joins, is timed out when it is silent: the one timer works. */
@@ -453,7 +442,7 @@ static void test_timer(void)
 	mini_run_ms(&mw, 61000); /* it never synced: its session, or the end of waiting for syncs */
 	CU_ASSERT_EQUAL(coordinator_stats(sides[1].c[owner]).groups.members, 0);
 	call_free(join);
-	end(&mw);
+	mini_end(&mw);
 }
 
 /* Offsets of a deleted topic go, and stay away. */
@@ -479,13 +468,41 @@ static void test_topic_deleted(void)
 		snprintf(group, sizeof(group), "g%d", i);
 		expect_offset(&mw, 1, group, 0, -1);
 	}
-	kill_broker(&mw, 1);
+	mini_kill(&mw, 1);
 	start_broker(&mw, 1);
 	next_epoch(&mw);
 	lead_alone(&mw, 1, "");
 	expect_offset(&mw, 1, "g250", 0, -1);
-	end(&mw);
+	mini_end(&mw);
+}
+
+/* Old offsets of groups without members go, in the time that was set; others stay. */
+static void test_expiry(void)
+{
+	struct mini_world mw;
+	expiry_interval_ms = 10000;
+	groups_config.offsets_retention_ms = 60000;
+	begin(&mw, 27, 1);
+	lead_alone(&mw, 1, "1");
+	CU_ASSERT_EQUAL(commit(&mw, 1, "old", 0, 1), 0);
+	mini_run_ms(&mw, 40000);
+	CU_ASSERT_EQUAL(commit(&mw, 1, "young", 0, 2), 0);
+	expect_offset(&mw, 1, "old", 0, 1);
+	mini_run_ms(&mw, 35000);
+	expect_offset(&mw, 1, "old", 0, -1);
+	expect_offset(&mw, 1, "young", 0, 2);
+	mini_kill(&mw, 1);
+	start_broker(&mw, 1);
+	next_epoch(&mw);
+	lead_alone(&mw, 1, "");
+	expect_offset(&mw, 1, "old", 0, -1); /* its tombstone is in the log */
+	expect_offset(&mw, 1, "young", 0, 2);
+	CU_ASSERT_EQUAL(coordinator_stats(sides[1].c[mini_owner(&mw, &mw.b[1])]).groups.groups, 1);
+	mini_end(&mw);
+	expiry_interval_ms = 600000;
+	groups_config.offsets_retention_ms = 7LL * 86400 * 1000;
 }
 
 UNIT_MAIN("coordinator", {"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading}, {"moves", test_moves},
-	  {"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused}, {"timer", test_timer}, {"topic_deleted", test_topic_deleted})
+	  {"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused}, {"timer", test_timer}, {"topic_deleted", test_topic_deleted},
+	  {"expiry", test_expiry})
