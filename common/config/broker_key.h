@@ -11,6 +11,7 @@ enum config_mode {
 	CONFIG_PER_BROKER,   /* may change on one broker */
 	CONFIG_CLUSTER_WIDE, /* and for all of them at once */
 	CONFIG_DYNAMIC_ONLY, /* the same, but no key of the file */
+	CONFIG_AT_START,     /* as Kafka sees it cluster-wide; here the file alone counts, since it is needed before there is a controller */
 };
 struct config_key {
 	const char *name;

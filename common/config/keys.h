@@ -186,7 +186,7 @@
 	X("num.io.threads", CLUSTER_WIDE) \
 	X("background.threads", CLUSTER_WIDE) \
 	X("num.replica.fetchers", CLUSTER_WIDE) \
-	X("num.recovery.threads.per.data.dir", CLUSTER_WIDE) \
+	X("num.recovery.threads.per.data.dir", AT_START) \
 	X("max.connections", CLUSTER_WIDE) \
 	X("max.connections.per.ip", CLUSTER_WIDE) \
 	X("max.connections.per.ip.overrides", CLUSTER_WIDE) \

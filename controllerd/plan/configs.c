@@ -86,6 +86,10 @@ static int16_t check_broker(enum plan_entity_kind kind, const char *key, const c
 		str_printf(problem, k->cls == CONFIG_USED ? "Configuration %s is read when the broker starts: change its file" : "Configuration %s has no effect in this version yet", key);
 		return KERR_INVALID_CONFIG;
 	}
+	if (kind == PLAN_BROKER && strcmp(key, "unclean.leader.election.enable") == 0 && !broker_key_same_as_default(k, value)) {
+		str_printf(problem, "Configuration %s is decided for the cluster, not by one broker: set it without a broker id", key);
+		return KERR_INVALID_CONFIG;
+	}
 	if (strcmp(key, "log.cleanup.policy") == 0 && strstr(value, "compact")) {
 		str_printf(problem, "Configuration %s: compaction is not in this version yet: only delete is taken", key);
 		return KERR_INVALID_CONFIG;
