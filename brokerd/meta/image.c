@@ -381,6 +381,7 @@ static struct image_broker *broker_from_pb(const pb_broker *m)
 	atomic_init(&b->refs, 1);
 	b->id = m->id;
 	b->broker_epoch = m->broker_epoch;
+	b->boot_epoch = m->boot_epoch;
 	b->available = m->available;
 	b->shutting_down = m->shutting_down;
 	b->rack = m->rack && *m->rack ? mem_strdup(m->rack) : NULL;

@@ -21,7 +21,8 @@ struct image_endpoint {
 struct image_broker {
 	atomic_uint refs;
 	int32_t id;
-	int64_t broker_epoch;
+	int64_t broker_epoch; /* of its registration */
+	int64_t boot_epoch;   /* of the first registration of its process: its life (D2) */
 	bool available;      /* shown to clients, electable */
 	bool shutting_down;
 	char *rack;          /* NULL none */

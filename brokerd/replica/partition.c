@@ -137,9 +137,9 @@ void partition_set_hw(struct partition *p, int64_t high_watermark)
 bool partition_follower_counts(const struct partition *p, int32_t id, int64_t epoch, int64_t polled_ms)
 {
 	const struct replica_peer *peer = replica_peer_find(&p->core, id);
-	if (!peer || !peer->broker_epoch)
+	if (!peer || !peer->boot_epoch)
 		return true;
-	return epoch >= 0 ? epoch >= peer->broker_epoch : polled_ms > peer->life_ms;
+	return epoch >= 0 ? epoch >= peer->boot_epoch : polled_ms > peer->life_ms;
 }
 
 void partition_count_idle_followers(struct partition *p)
@@ -355,8 +355,8 @@ static void look_at_brokers(struct partition *p)
 		struct replica_peer *peer = &p->core.peers[i];
 		const struct image_broker *b = image_find_broker(p->shard->image, peer->id);
 		peer->eligible = b && b->available && !b->shutting_down;
-		if (b && b->broker_epoch != peer->broker_epoch) {
-			peer->broker_epoch = b->broker_epoch;
+		if (b && b->boot_epoch != peer->boot_epoch) {
+			peer->boot_epoch = b->boot_epoch;
 			peer->life_ms = shard_now_ms(p->shard);
 		}
 	}

@@ -141,7 +141,8 @@ void partition_dir_failed(struct partition *p, int err);
 void partition_refresh_eligible(struct partition *p);
 /* Counts the silence of followers that wait at the end as fetches (I5). */
 /* Whether a fetch of this follower is of the life that its broker has now (D2): what waits here may be left from one that lost power since, unheard.
- * epoch: as the fetch said, -1 it did not (before Fetch 15): then whether it came after we heard of this life. */
+ * epoch: broker epoch as the fetch said; a renewed registration (D4) is not older than its life's first. -1: it did not say (before Fetch 15), then it
+ * counts if it came after we heard of this life. */
 bool partition_follower_counts(const struct partition *p, int32_t id, int64_t epoch, int64_t polled_ms);
 void partition_count_idle_followers(struct partition *p);
 void partition_stop(struct partition *p); /* clean; shard_partition_stopped follows */

@@ -28,7 +28,7 @@ struct replica_peer {
 	bool in_isr;              /* committed */
 	bool adding, removing;    /* by the open proposal */
 	bool eligible;            /* may join: its broker is available and not shutting down */
-	int64_t broker_epoch;     /* its life, as the image has it; 0 unknown */
+	int64_t boot_epoch;       /* the life of its broker, as the image has it; 0 unknown */
 	int64_t life_ms;          /* when we learned of it */
 	int64_t end, start;       /* as its last fetch said; -1 unknown in this leader epoch */
 	int64_t caught_up_ms;     /* when it last had everything */

@@ -465,6 +465,7 @@ static struct publish *publish_new(struct mini_world *mw, int to, const char *al
 		pu->endpoint_list[i] = &pu->endpoints[i];
 		pu->brokers[i].id = i;
 		pu->brokers[i].broker_epoch = mw->broker_epoch[i];
+		pu->brokers[i].boot_epoch = mw->boot_epoch[i];
 		pu->brokers[i].available = strchr(alive, '0' + i) != NULL;
 		pu->brokers[i].endpoints = &pu->endpoint_list[i];
 		pu->brokers[i].n_endpoints = 1;
