@@ -222,6 +222,10 @@ void api_do_init_producer_id(struct api_call *c)
 {
 	const struct kp_init_producer_id_request *q = c->request;
 	struct api *a = c->api;
+	if ((q->producer_id == -1) != (q->producer_epoch == -1)) {
+		pid_answer(c, KERR_INVALID_REQUEST, -1); /* both name a producer, or none does */
+		return;
+	}
 	if (q->transactional_id.ptr) {
 		pid_answer(c, KERR_UNSUPPORTED_VERSION, -1); /* transactions are not served yet */
 		return;

@@ -44,8 +44,8 @@ static int8_t wire_type(enum config_type t)
 
 static bool wanted(const req_resource *r, const char *key)
 {
-	if (r->configuration_keys_count < 0)
-		return true;
+	if (r->configuration_keys_count <= 0)
+		return true; /* none named: all of them, as Kafka */
 	for (int32_t i = 0; i < r->configuration_keys_count; i++)
 		if (slice_eq_str(r->configuration_keys[i], key))
 			return true;

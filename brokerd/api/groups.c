@@ -277,6 +277,10 @@ static void sync_finish(struct api_call *c, int16_t error)
 void api_do_sync_group(struct api_call *c)
 {
 	const struct kp_sync_group_request *q = c->request;
+	if (c->version >= 5 && (!q->protocol_type.ptr || !q->protocol_name.ptr)) {
+		sync_failed(c, KERR_INCONSISTENT_GROUP_PROTOCOL); /* nullable in the schema, and yet asked for (KIP-559) */
+		return;
+	}
 	if (!q->group_id.len) {
 		sync_failed(c, KERR_INVALID_GROUP_ID);
 		return;

@@ -266,9 +266,10 @@ void api_do_describe_cluster(struct api_call *c)
 	resp.cluster_authorized_operations = q->include_cluster_authorized_operations ? CLUSTER_OPERATIONS : OPERATIONS_NOT_ASKED;
 	if (c->version >= 1 && q->endpoint_type != 1) { /* 1 = brokers; controllers are not Kafka nodes here */
 		resp.error_code = q->endpoint_type == 2 ? KERR_MISMATCHED_ENDPOINT_TYPE : KERR_UNSUPPORTED_ENDPOINT_TYPE;
+		resp.error_message = slice_str("this is a broker: it knows endpoint type 1, the brokers");
 		resp.cluster_id = slice_str("");
 		resp.controller_id = -1;
-		resp.endpoint_type = q->endpoint_type;
+		resp.endpoint_type = 1;
 		api_reply(c, &resp);
 		return;
 	}

@@ -199,7 +199,8 @@ void api_do_list_offsets(struct api_call *c)
 				answer_without_asking(s, a, KERR_UNSUPPORTED_VERSION);
 		}
 	}
-	refuse_repeated(s, q);
+	if (c->version >= 1)
+		refuse_repeated(s, q);
 	ask(s);
 }
 

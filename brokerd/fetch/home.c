@@ -296,7 +296,7 @@ static void place(struct fetch_head *hd, struct fetch_call *c, struct fetch_entr
 
 static void set_params(struct fetch_entry *e, const struct kp_fetch_request_topics_partitions *rp)
 {
-	e->epoch = rp->current_leader_epoch;
+	e->epoch = rp->current_leader_epoch < 0 ? -1 : rp->current_leader_epoch; /* Fetch alone takes any number below 0 for none */
 	e->last_epoch = rp->last_fetched_epoch;
 	e->offset = rp->fetch_offset;
 	e->log_start = rp->log_start_offset;

@@ -219,7 +219,7 @@ static bool may_read(struct fetch_part *part, struct fetch_entry *e, struct part
 		error = KERR_NOT_LEADER_OR_FOLLOWER;
 	if (!error && part->follower >= 0) {
 		const struct replica_peer *peer = replica_peer_find(&p->core, part->follower);
-		if (!peer || !peer->assigned)
+		if (!peer || !peer->assigned || part->follower == p->core.self)
 			error = e->epoch >= 0 ? KERR_UNKNOWN_LEADER_EPOCH : KERR_NOT_LEADER_OR_FOLLOWER;
 	}
 	if (error == KERR_KAFKA_STORAGE_ERROR && part->version <= 5)

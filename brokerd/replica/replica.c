@@ -375,7 +375,7 @@ bool replica_in_contact(const struct replica *r, int64_t since_ms)
 
 int16_t replica_check_epoch(const struct replica *r, int32_t request_epoch)
 {
-	if (request_epoch < 0 || request_epoch == r->leader_epoch)
+	if (request_epoch == -1 || request_epoch == r->leader_epoch)
 		return KERR_NONE;
 	return request_epoch < r->leader_epoch ? KERR_FENCED_LEADER_EPOCH : KERR_UNKNOWN_LEADER_EPOCH;
 }

@@ -43,6 +43,7 @@ def topic_configs(c):
     check(note_texts(c) == [{"version": 2, "entity_path": "topics/t"}], "notifications: %s", note_texts(c))
     # the broker that was asked knows before it answers, the others within a moment
     check(describe(w, TOPIC, "t", ["segment.bytes"])[2]["segment.bytes"].value == "3000", "it is described at once")
+    check(len(describe(w, TOPIC, "t", [])[2]) == len(describe(w, TOPIC, "t", None)[2]) > 20, "no keys are all keys, as with Kafka")
     c.until(lambda: produce_code(c, "t", 5000) == 10, "5000 bytes are MESSAGE_TOO_LARGE now", 2)
     for _ in range(6):
         check(produce_code(c, "t", 1500) == 0, "1500 bytes are taken")

@@ -124,6 +124,9 @@ def one_member(k, group, version):
     sync = min(version, 5)
     assignment = struct.pack(">hi", 0, 0) + struct.pack(">i", -1)
     more = {"protocol_type": "consumer", "protocol_name": "range"} if sync >= 5 else {}
+    if sync >= 5:
+        a = k.call("SyncGroup", 5, group_id=group, generation_id=1, member_id=me, protocol_type="consumer", protocol_name=None, assignments=[])
+        check(a["error_code"] == 23, "SyncGroup v5 wants to know the protocol: %s", a)
     a = k.call("SyncGroup", sync, group_id=group, generation_id=1, member_id=me, assignments=[{"member_id": me, "assignment": assignment}], **more)
     check(a["error_code"] == 0 and a["assignment"] == assignment, "SyncGroup v%d: %s", sync, a)
     beat = min(version, 4)
@@ -180,7 +183,7 @@ def group_versions(c):
     for v in range(10):
         c.until(lambda v=v: k.call("Heartbeat", 3, group_id="g%d" % v, generation_id=1, member_id="x")["error_code"] == UNKNOWN_MEMBER, "loaded", 10)
         one_member(k, "g%d" % v, v)
-    for api, top, more in (("JoinGroup", 9, dict(session_timeout_ms=10000, protocol_type="consumer", protocols=[{"name": "range"}])), ("SyncGroup", 5, {}), ("Heartbeat", 4, {}),
+    for api, top, more in (("JoinGroup", 9, dict(session_timeout_ms=10000, protocol_type="consumer", protocols=[{"name": "range"}])), ("SyncGroup", 5, dict(protocol_type="consumer", protocol_name="range")), ("Heartbeat", 4, {}),
         ("LeaveGroup", 5, {})):
         check(k.call(api, top, group_id="", **more)["error_code"] == 24, "%s without a group", api)
     # offsets

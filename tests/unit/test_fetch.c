@@ -475,6 +475,12 @@ static void test_follower(void)
 	f.req.replica_id = 3;
 	CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, 0, &f));
 	CU_ASSERT_EQUAL(f.error, KERR_UNKNOWN_LEADER_EPOCH);
+	f.req.replica_id = 1; /* the leader itself is nobody's follower */
+	CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, 0, &f));
+	CU_ASSERT_EQUAL(f.error, KERR_UNKNOWN_LEADER_EPOCH);
+	f.part.current_leader_epoch = -1;
+	CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, 0, &f));
+	CU_ASSERT_EQUAL(f.error, KERR_NOT_LEADER_OR_FOLLOWER);
 	f.req.replica_id = 2;
 	f.part.current_leader_epoch = 1;
 	CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, 0, &f));

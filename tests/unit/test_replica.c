@@ -385,6 +385,7 @@ static void test_epochs(void)
 	state(&w, 1, 4, 0, "12", "12", 1);
 	CU_ASSERT_EQUAL(replica_check_epoch(&w.r, -1), 0);
 	CU_ASSERT_EQUAL(replica_check_epoch(&w.r, 4), 0);
+	CU_ASSERT_EQUAL(replica_check_epoch(&w.r, -2), KERR_FENCED_LEADER_EPOCH); /* -1 alone means that none was sent */
 	CU_ASSERT_EQUAL(replica_check_epoch(&w.r, 3), KERR_FENCED_LEADER_EPOCH);
 	CU_ASSERT_EQUAL(replica_check_epoch(&w.r, 5), KERR_UNKNOWN_LEADER_EPOCH);
 	replica_fini(&w.r);
