@@ -7,6 +7,7 @@
 
 #include "brokerd/meta/image.h"
 #include "common/base/crc.h"
+#include "common/base/plant.h"
 
 struct writing {
 	struct list link;        /* in owned.writes or coordinator.forgotten */
@@ -195,7 +196,7 @@ void write_start(struct owned *o, struct groups_write *w)
 	ASSERT(err == 0);
 	x->part.max_timestamp = x->part.batch.max_timestamp;
 	x->m = (struct produce_msg){
-		.shard = c->shard, .image = image_ref(im), .origin = LOG_ORIGIN_COORDINATOR, .acks = -1, .timeout_ms = c->init.commit_timeout_ms, .parts = &x->part, .count = 1,
+		.shard = c->shard, .image = image_ref(im), .origin = LOG_ORIGIN_COORDINATOR, .acks = PLANT(group_answer_at_append) ? 1 : -1, .timeout_ms = c->init.commit_timeout_ms, .parts = &x->part, .count = 1,
 		.done = produced,
 	};
 	shard_post_produce(&x->m);

@@ -4,6 +4,7 @@
 #include "brokerd/log/log_dir.h"
 #include "brokerd/replica/fetcher.h"
 #include "brokerd/replica/shard_priv.h"
+#include "common/base/plant.h"
 
 #define SUB "replica"
 
@@ -474,7 +475,8 @@ static void lead(struct partition *p)
 	p->shard->leader_changes++;
 	const struct shard_listener *ln = &p->shard->listener;
 	if (ln->led) /* to the next offset: what a former leader sent and is still being written was there at the election */
-		ln->led(ln->ctx, slice_make(p->topic, p->topic_len), p->partition, p->core.leader_epoch, log_next_offset(p->log));
+		ln->led(ln->ctx, slice_make(p->topic, p->topic_len), p->partition, p->core.leader_epoch,
+			PLANT(group_load_short) ? p->core.high_watermark : log_next_offset(p->log));
 }
 
 void partition_do(struct partition *p, const struct replica_out *out)

@@ -10,7 +10,9 @@
 #include <stddef.h>
 
 /* X(name, what it breaks). Rows are added together with their PLANT(name). */
-#define PLANT_TABLE(X)
+#define PLANT_TABLE(X) \
+	X(group_load_short, "a new group coordinator loads to the high watermark it knows, not to its log's end at the election") \
+	X(group_answer_at_append, "commits and assignments are answered when the coordinator's own log has them")
 
 #define PLANT_ENUM_ROW(name, text) PLANT_##name,
 enum plant { PLANT_NONE, PLANT_TABLE(PLANT_ENUM_ROW) PLANT_END };
