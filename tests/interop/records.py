@@ -49,7 +49,8 @@ def describe(data):
         magic = data[pos + 16]
         whole = data[pos:pos + 12 + size]
         if magic < 2 or len(whole) < 61:
-            out.append("magic %d at %d: %s" % (magic, base, whole[12:].hex()))
+            if base >= 0:  # else what Kafka fills up a converted answer with
+                out.append("magic %d at %d: %s" % (magic, base, whole[12:].hex()))
         else:
             epoch, _, crc, attributes, last, first, highest, producer, producer_epoch, sequence, count = struct.unpack(">ibIhiqqqhii", whole[12:61])
             crc_ok = len(whole) == 12 + size and crc == crc32c(whole[21:])
