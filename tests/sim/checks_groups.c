@@ -88,13 +88,14 @@ struct commit *group_checks_commit_of(struct run *r, uint64_t id)
 	return &r->groups->commits[r->checks->recs[id].commit];
 }
 
-static void observe(struct run *r, int group, int32_t tp, uint64_t id, int64_t from_us, bool read)
+static struct seen *observe(struct run *r, int group, int32_t tp, uint64_t id, int64_t from_us, bool read)
 {
 	struct key *key = &r->groups->groups[group].keys[tp];
 	MEM_GROW(key->items, key->cap, key->count + 1);
 	key->items[key->count++] = (struct seen){.from_us = from_us, .to_us = sim_now_us(r->w), .id = id, .read = read};
 	if (from_us >= r->quiet_us)
 		key->read_back = read;
+	return &key->items[key->count - 1];
 }
 
 /* The first time at which a generation above that one was known to be stored; INT64_MAX never. */
@@ -125,13 +126,14 @@ void group_checks_committed(struct run *r, uint64_t id, int64_t sent_us)
 			(unsigned long long)id, c->generation, (long long)(sent_us - over) / 1000);
 }
 
-void group_checks_fetched(struct run *r, int group, int32_t tp, int64_t offset, int32_t leader_epoch, struct slice metadata, int64_t sent_us)
+void group_checks_fetched(struct run *r, int group, int32_t broker, int32_t tp, int64_t offset, int32_t leader_epoch, struct slice metadata, int64_t sent_us)
 {
 	struct group *g = &r->groups->groups[group];
 	uint64_t id = offsets_id_of(metadata);
 	struct commit *c = group_checks_commit_of(r, id);
+	bool deposed = r->checks->tps[g->tp].leader != broker;
 	if (offset < 0) {
-		observe(r, group, tp, 0, sent_us, true);
+		observe(r, group, tp, 0, sent_us, true)->deposed = deposed;
 		return;
 	}
 	if (!c || c->group != group || c->tp != tp || c->offset != offset || (leader_epoch != -2 && c->leader_epoch != leader_epoch)) {
@@ -139,7 +141,7 @@ void group_checks_fetched(struct run *r, int group, int32_t tp, int64_t offset, 
 			(long long)offset, leader_epoch, (int)metadata.len, (const char *)metadata.ptr, c ? (long long)c->offset : -1ll, c ? c->leader_epoch : -1);
 		return;
 	}
-	observe(r, group, tp, id, sent_us, true);
+	observe(r, group, tp, id, sent_us, true)->deposed = deposed;
 }
 
 void group_checks_deleted(struct run *r, int group, int32_t tp, int64_t sent_us)

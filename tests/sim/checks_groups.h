@@ -24,6 +24,7 @@
  * may name generations that never come to that, and, over a change of coordinator, the same one twice. A commit is accepted for a
  * generation until the next one is complete, so it stands in the log in front of the group's record of any newer one.
  * Heartbeats, joins and syncs may be answered by a deposed coordinator that does not know it yet: they promise nothing but what was stored.
+ * So may OffsetFetch (reads need no lease: protocol.md B6): it then gives something that stood once, maybe not the newest.
  */
 #pragma once
 
@@ -44,8 +45,8 @@ bool group_checks_deletable(struct run *r, int group);
  * sent back by the partition itself (out of range), so that its offset may be lower than others before. */
 uint64_t group_checks_commit(struct run *r, int group, int32_t tp, int64_t offset, int32_t leader_epoch, int32_t generation, bool rewound);
 void group_checks_committed(struct run *r, uint64_t id, int64_t sent_us);
-/* A good answer to OffsetFetch; offset -1: none. leader_epoch -2: the answer's version has none. */
-void group_checks_fetched(struct run *r, int group, int32_t tp, int64_t offset, int32_t leader_epoch, struct slice metadata, int64_t sent_us);
+/* A good answer of `broker` to OffsetFetch; offset -1: none. leader_epoch -2: the answer's version has none. */
+void group_checks_fetched(struct run *r, int group, int32_t broker, int32_t tp, int64_t offset, int32_t leader_epoch, struct slice metadata, int64_t sent_us);
 /* The key was deleted, or its group was, or there is no such group. */
 void group_checks_deleted(struct run *r, int group, int32_t tp, int64_t sent_us);
 /* process: a number that belongs to one life of one member. */

@@ -219,7 +219,7 @@ static void judge_key(struct run *r, int group, int32_t tp, const struct history
 		const struct seen *s = &key->items[from[i]];
 		for (; key->items[to[ended]].to_us < s->from_us; ended++)
 			least = at[to[ended]] > least ? at[to[ended]] : least;
-		size_t k = state_with(r, h, least, s->id, s->to_us);
+		size_t k = state_with(r, h, s->deposed ? 0 : least, s->id, s->to_us);
 		if (k == SIZE_MAX)
 			judge_seen(r, group, tp, h, s, least);
 		else

@@ -18,6 +18,7 @@ struct seen {
 	int64_t from_us, to_us;
 	uint64_t id;
 	bool read; /* by OffsetFetch; else acknowledged */
+	bool deposed; /* read from a broker that did not lead the partition any more */
 };
 
 struct key {

@@ -106,6 +106,7 @@ bool coord_send(struct coord *co, int16_t api, int16_t version, const void *msg,
 struct call {
 	struct list link;
 	struct coord *co;
+	int node; /* that was asked */
 	int64_t sent_us;
 	coord_done_fn *done;
 	void *ctx;
@@ -119,6 +120,7 @@ static struct call *call_new(struct coord *co, const struct coord_item *items, i
 	struct call *call = MEM_NEW(struct call);
 	list_init(&call->link);
 	call->co = co;
+	call->node = co->node;
 	call->sent_us = env_now_us(co->c->env);
 	call->done = done;
 	call->ctx = ctx;
@@ -254,7 +256,7 @@ static void take_fetched(struct call *call, struct slice topic, int32_t partitio
 	item->offset = offset;
 	item->leader_epoch = epoch;
 	if (!error)
-		group_checks_fetched(r, call->co->group, item->tp, offset, call->co->fetch_version < 5 ? -2 : epoch, metadata, call->sent_us);
+		group_checks_fetched(r, call->co->group, cluster_broker_id_of(call->node), item->tp, offset, call->co->fetch_version < 5 ? -2 : epoch, metadata, call->sent_us);
 }
 
 static int16_t take_fetch_answer(struct call *call, const struct kp_offset_fetch_response *m)
@@ -282,7 +284,7 @@ static int16_t take_fetch_answer(struct call *call, const struct kp_offset_fetch
 	}
 	for (int i = 0; i < call->count; i++)
 		if (call->all && call->items[i].offset < 0 && !call->items[i].error)
-			group_checks_fetched(co->c->r, co->group, call->items[i].tp, -1, -1, (struct slice){0}, call->sent_us);
+			group_checks_fetched(co->c->r, co->group, cluster_broker_id_of(call->node), call->items[i].tp, -1, -1, (struct slice){0}, call->sent_us);
 	return KERR_NONE;
 }
 

@@ -259,11 +259,17 @@ static uint64_t committed(int64_t offset, int32_t generation)
 	return id;
 }
 
-static void fetched_since(uint64_t id, int64_t offset, int64_t sent_us)
+enum { LEADER = 1, FORMER_LEADER = 2 };
+static void fetched_from(int32_t broker, uint64_t id, int64_t offset, int64_t sent_us)
 {
 	char text[24];
 	snprintf(text, sizeof(text), "c%llu ", (unsigned long long)id);
-	group_checks_fetched(&run, group, TP, id ? offset : -1, id ? 4 : -1, slice_str(id ? text : ""), sent_us);
+	group_checks_fetched(&run, group, broker, TP, id ? offset : -1, id ? 4 : -1, slice_str(id ? text : ""), sent_us);
+}
+
+static void fetched_since(uint64_t id, int64_t offset, int64_t sent_us)
+{
+	fetched_from(LEADER, id, offset, sent_us);
 }
 
 static void fetched(uint64_t id, int64_t offset)
@@ -360,6 +366,17 @@ static void test_commit_back(void)
 		if (again)
 			fetched(a, 10);
 		CU_ASSERT(verdict(again ? "commit-back" : NULL));
+		teardown();
+	}
+	/* who was deposed and does not know it may show what stood once, and nothing else; it takes nothing back for those who ask the leader */
+	for (int what = 0; what < 3; what++) {
+		setup(false);
+		put_group(1, 1, 1);
+		a = committed(10, 1);
+		uint64_t b = committed(20, 1), never = commit(30, 1);
+		fetched_from(FORMER_LEADER, what == 1 ? never : a, what == 1 ? 30 : 10, sim_now_us(run.w));
+		fetched(what == 2 ? a : b, what == 2 ? 10 : 20);
+		CU_ASSERT(verdict(what == 0 ? NULL : what == 1 ? "commit-gone" : "commit-back"));
 		teardown();
 	}
 	/* a member of a later generation goes on below its predecessor */
