@@ -367,7 +367,7 @@ static void test_expiry_steps(void)
 	struct world w;
 	world_begin(&w);
 	for (int i = 0; i < 50; i++) {
-		char group[8];
+		char group[16];
 		snprintf(group, sizeof(group), "g%d", i);
 		commit(&w, group, -1, "", "t/0=1");
 	}
