@@ -90,7 +90,7 @@ static void entry_news(struct partition_watch *w, unsigned news)
 {
 	struct fetch_entry *e = CONTAINER_OF(w, struct fetch_entry, watch);
 	struct fetch_part *part = e->part;
-	unsigned wakes = w->follower >= 0 ? NEWS_END | NEWS_STATE : NEWS_HW | NEWS_STATE;
+	unsigned wakes = w->follower >= 0 ? NEWS_END | NEWS_START | NEWS_STATE : NEWS_HW | NEWS_STATE;
 	/* a consumer sees what is committed: an end that moves is nothing to it */
 	if (w->follower < 0 && !(news & ~(unsigned)NEWS_END))
 		return;
@@ -289,6 +289,9 @@ static enum look look_at(struct fetch_part *part, struct fetch_entry *e, bool fi
 		if (a->available == 0)
 			a->available = 1; /* an estimate may not put off what is there */
 	}
+	/* A follower that still has what was deleted may lead next: it is told at once, and once. */
+	if (part->follower >= 0 && e->log_start < a->log_start_offset && e->sent_start != a->log_start_offset)
+		return LOOK_NOW;
 	if (a->available == 0 && a->high_watermark == e->sent_hw && a->log_start_offset == e->sent_start)
 		return LOOK_NOTHING;
 	return LOOK_NEWS;
