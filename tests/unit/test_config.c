@@ -395,6 +395,7 @@ static void test_running_topic(void)
 	CU_ASSERT_FALSE(l.cleanup_delete || l.cleanup_compact);
 	CU_ASSERT_EQUAL(l.timestamp_before_max_ms, 60); /* the old key, where the newer one is not set */
 	CU_ASSERT_EQUAL(l.timestamp_after_max_ms, 5);
+	running_seat_fini(&seat);
 	image_unref(im);
 	finish();
 }
