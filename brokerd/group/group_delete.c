@@ -200,7 +200,7 @@ static bool is_expired(const struct groups *g, const struct group *gr, const str
 		return false;
 	if (offset_expire_ms(o) >= 0)
 		return now_ms >= offset_expire_ms(o);
-	return now_ms - since >= g->cfg->offsets_retention_ms;
+	return since <= now_ms - g->cfg->offsets_retention_ms; /* since is whatever somebody once wrote: nothing is taken off it */
 }
 
 static void expire_one(struct sweep *s, struct group *gr, const void *arg)

@@ -296,7 +296,7 @@ static void write_commit(struct groups *g, struct group *gr, struct groups_call 
 {
 	struct groups_commit *req = c->response;
 	struct pen *p = group_pen_new();
-	int64_t expire_ms = req->retention_ms >= 0 ? now_ms + req->retention_ms : -1;
+	int64_t expire_ms = req->retention_ms < 0 ? -1 : req->retention_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + req->retention_ms;
 
 	for (uint32_t i = 0; i < req->count; i++) {
 		const struct groups_offset *row = &req->rows[i];
