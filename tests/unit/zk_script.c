@@ -77,8 +77,8 @@ static const struct step steps[] = {
 	{OBSERVE, B, "/e", .arg = NODE}, {EXISTS, B, "/e"}, {REMEMBER, A}, {CUT, A}, {END_SESSION, B}, {LOOKS, B, "node /e"}, {EXISTS, B, "/e"},
 	{CHILDREN, B, "/q"}, {END_SESSION, B}, {HEAL, A}, {EVENT, A, .arg = ZK_EXPIRED}, {GET, A, "/r"}, {CREATE, A, "/late", "x"}, {REOPEN, A},
 	{EVENT, A, .arg = ZK_CONNECTED}, {BARRIER, A}, {EXISTS, A, "/e"}, {CREATE, A, "/e", "new life", ZK_EPHEMERAL}, {LOOKS, B, "node /e"},
-	/* closing ends the session at once */
-	{CLOSE, A}, {LOOKS, B, "node /e"}, {BARRIER, B}, {EXISTS, B, "/e"}, {CLOSE, B}, {END, B},
+	/* closing ends the session at once (the barrier: B's watch is set again, else the two changes may be told as one) */
+	{BARRIER, B}, {CLOSE, A}, {LOOKS, B, "node /e"}, {BARRIER, B}, {EXISTS, B, "/e"}, {CLOSE, B}, {END, B},
 };
 
 struct line {
