@@ -16,6 +16,7 @@
 struct topic_read { /* one topic's nodes on their way in */
 	char *name;
 	bool first;   /* part of the reign's first load */
+	bool later;   /* it could not be taken: states of the former topic are on their way */
 	int32_t left; /* replies to come */
 };
 struct name_read { /* argument of single reads */
@@ -274,6 +275,8 @@ static void topic_ready(struct state *s, struct topic_read *tr)
 		return;
 	struct plan_topic *t = plan_topic_find(s->im, tr->name);
 	plan_configs_remove(&s->reading, tr->name);
+	if (tr->later && t && t->vanished && !state_topic_writing(t)) /* it ended before this, and what it had read passed over a name being read */
+		load_topics(s);
 	if (t && t->loading) {
 		t->loading = false;
 		if (uuid_is_zero(&t->id))
@@ -352,9 +355,10 @@ static void take_topic(struct state *s, const char *name, const struct zkd_topic
 {
 	struct plan_topic *t = plan_topic_find(s->im, name);
 	if (t && t->vanished && z->has_topic_id && !uuid_eq(&t->id, &z->topic_id)) { /* another topic of the same name */
-		for (int32_t i = 0; i < t->partition_count; i++)
-			if (t->partitions[i].in_flight)
-				return;
+		if (state_topic_writing(t)) { /* the end of the last write has the topics read again */
+			tr->later = true;
+			return;
+		}
 		plan_topic_remove(s->im, t);
 		t = NULL;
 	}
@@ -432,7 +436,7 @@ static void read_topic(struct state *s, const char *name, bool first)
 	struct topic_read *tr = MEM_NEW(struct topic_read);
 	struct arena a;
 	arena_init(&a, 0);
-	*tr = (struct topic_read){mem_strdup(name), first, 2};
+	*tr = (struct topic_read){.name = mem_strdup(name), .first = first, .left = 2};
 	plan_configs_put(&s->reading, name, "");
 	reading(s, first);
 	growth_watch(s, name, false);

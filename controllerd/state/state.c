@@ -194,6 +194,14 @@ static void state_acknowledged(struct state *s, struct plan_partition *p, struct
 	state_publish_partition(s, p);
 }
 
+bool state_topic_writing(const struct plan_topic *t)
+{
+	for (int32_t i = 0; i < t->partition_count; i++)
+		if (t->partitions[i].in_flight)
+			return true;
+	return false;
+}
+
 static void end_flight(struct state *s, struct plan_partition *p, bool again)
 {
 	p->in_flight = false;
@@ -201,9 +209,12 @@ static void end_flight(struct state *s, struct plan_partition *p, bool again)
 	if (p->topic->deleting) {
 		marks_clear(s, p);
 		state_deletion_step(s, p->topic);
-	} else if (again || p->again || p->proposal || p->prefer) {
-		state_touch(s, p);
+		return;
 	}
+	if (p->topic->vanished && !state_topic_writing(p->topic)) /* another topic of its name could not be taken until now */
+		load_topics(s);
+	if (again || p->again || p->proposal || p->prefer)
+		state_touch(s, p);
 }
 
 static bool same_state(const struct zkd_state *z, const struct plan_state *st)

@@ -147,6 +147,7 @@ void state_publish_broker(struct state *s, struct plan_broker *b);
 /* Takes over q (mem_alloc'ed). ERR_NOENT: no such partition (q is freed). */
 MUST_CHECK int state_propose(struct state *s, const struct uuid *topic_id, int32_t partition, struct state_proposal *q);
 void state_min_isr_changed(struct state *s);
+bool state_topic_writing(const struct plan_topic *t); /* a state of its partitions is on its way */
 bool state_broker_settled(const struct state *s, int32_t broker, uint32_t *ret_led); /* no look or write of its partitions is open */
 /* Marks of `broker` in p are dealt with. */
 void state_marks_done(struct state *s, struct plan_partition *p, const struct plan_ids *ending, const struct plan_ids *lossy);

@@ -167,6 +167,45 @@ static void test_partitions_by_hand_unwatched(void)
 	fake_world_free(w);
 }
 
+static void remove_topic_by_hand(struct fake_world *w, const char *topic, int32_t partitions)
+{
+	struct arena a;
+	arena_init(&a, 0);
+	for (int32_t i = 0; i < partitions; i++) {
+		CU_ASSERT_EQUAL(sim_zk_delete(w->sim, zkp_state(&a, topic, i), -1), 0);
+		CU_ASSERT_EQUAL(sim_zk_delete(w->sim, zkp_partition(&a, topic, i), -1), 0);
+	}
+	CU_ASSERT_EQUAL(sim_zk_delete(w->sim, zkp_partitions(&a, topic), -1), 0);
+	CU_ASSERT_EQUAL(sim_zk_delete(w->sim, zkp_topic(&a, topic), -1), 0);
+	arena_fini(&a);
+}
+
+/* Another topic of the same name, by a hand, while states of the old one are on their way: some wait to be sent again because an earlier
+ * one of their multi failed. It is read once the last of them has ended. */
+static void test_replaced_by_hand_under_writes(void)
+{
+	static const uint8_t id[16] = {0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0x4c, 0xfe, 0x80, 1, 2, 3, 4, 5, 6, 7};
+	struct fake_world *w = fake_cluster(18, 3);
+	struct str json = {0};
+	CU_ASSERT_EQUAL(fake_create(w, "t", 24, 3), KERR_NONE);
+	for (int32_t i = 0; i < 24; i++) {
+		int32_t leader = fake_state_of(w, "t", i).leader;
+		fake_alter(w, "t", i, &leader, 1);
+	}
+	remove_topic_by_hand(w, "t", 24);
+	struct zkd_partition zp = {.partition = 0, .replicas = {(int32_t[]){2, 3}, 2}};
+	struct zkd_topic z = {.version = 3, .has_topic_id = true, .partitions = &zp, .partition_count = 1};
+	memcpy(z.topic_id.b, id, sizeof(id));
+	zkd_topic_encode(&json, &z);
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/brokers/topics/t", slice_make(json.ptr, json.len)), 0);
+	fake_run_ms(w, 3000);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 0).leader, 2);
+	struct part_view *v = fake_view(fake_broker(w, 3), "t", 0);
+	CU_ASSERT(v && v->leader == 2 && memcmp(v->id, id, sizeof(id)) == 0);
+	str_fini(&json);
+	fake_world_free(w);
+}
+
 /* ---- elections on request ---- */
 
 /* Code of the one row, -1000 if there is none; the whole cluster when topic is NULL. */
@@ -328,4 +367,5 @@ static void test_balances_leaders(void)
 
 UNIT_MAIN("controller_admin", {"creates_partitions", test_creates_partitions}, {"creates_partitions_in_bad_weather", test_creates_partitions_in_bad_weather},
 	  {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched},
+	  {"replaced_by_hand_under_writes", test_replaced_by_hand_under_writes},
 	  {"elects_preferred", test_elects_preferred}, {"elects_by_node", test_elects_by_node}, {"elects_uncleanly", test_elects_uncleanly}, {"balances_leaders", test_balances_leaders})
