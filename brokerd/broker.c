@@ -211,7 +211,6 @@ struct port_msg {
 	struct msg msg;
 	struct broker *b;
 	struct net_loop *net;
-	bool open;
 	int err;
 	const char *host;
 	uint16_t port;
@@ -228,16 +227,12 @@ static void port_result(struct msg *m)
 	mem_free(p);
 }
 
-static void port_switch(struct msg *m)
+static void port_open(struct msg *m)
 {
 	struct port_msg *p = CONTAINER_OF(m, struct port_msg, msg);
 	const struct broker_config *cfg = p->b->cfg;
 	uint16_t got;
-	if (!p->open) {
-		net_stop_listening(p->net);
-		net_close_all(p->net);
-	}
-	for (uint32_t i = 0; p->open && i < cfg->listener_count && !p->err; i++) {
+	for (uint32_t i = 0; i < cfg->listener_count && !p->err; i++) {
 		p->host = cfg->listeners[i].host;
 		p->port = cfg->listeners[i].port;
 		p->err = net_listen(p->net, cfg->listeners[i].name, p->host, p->port, cfg->listen_backlog, &got);
@@ -246,14 +241,13 @@ static void port_switch(struct msg *m)
 	loop_post(p->msg.from, m);
 }
 
-static void ports(struct broker *b, bool open)
+static void ports_open(struct broker *b)
 {
 	for (uint32_t l = 0; l < b->loop_count; l++) {
 		struct port_msg *p = MEM_NEW(struct port_msg);
 		p->b = b;
 		p->net = b->nets[l];
-		p->open = open;
-		p->msg.deliver = port_switch;
+		p->msg.deliver = port_open;
 		loop_post(b->loops[l].loop, &p->msg);
 	}
 }
@@ -282,7 +276,7 @@ static void open_ports(struct broker *b)
 	b->listening = true;
 	b->phase = PHASE_SERVING;
 	reason(b, "");
-	ports(b, true);
+	ports_open(b);
 	checkpoints_start(b->checkpoints);
 	LOG_AT(b->env->log, LOG_INFO, "broker", "running", "broker=%d epoch=%lld loops=%u", b->cfg->broker_id, (long long)b->broker_epoch, b->loop_count);
 }
@@ -762,12 +756,70 @@ static void stop_closed(void *ctx)
 
 static void stop_logs(struct broker *b)
 {
-	timer_stop(&b->stop_timer);
-	ports(b, false);
 	if (b->checkpoints)
 		checkpoints_final(b->checkpoints, stop_closed, b);
 	else
 		stop_closed(b); /* still recovering: nothing was promised, the next start recovers */
+}
+
+/* Connections close when the calls that wait at the coordinators are answered (protocol.md L2). The way of these messages is that of the answers,
+ * from the coordinator's loop to the connection's, and comes behind them. */
+struct farewell {
+	struct msg msg;
+	struct broker *b;
+	uint32_t loop; /* that it goes to */
+};
+
+static void farewell_post(struct broker *b, uint32_t loop, struct loop *to, void (*deliver)(struct msg *m))
+{
+	struct farewell *f = MEM_NEW(struct farewell);
+	f->b = b;
+	f->loop = loop;
+	f->msg.deliver = deliver;
+	loop_post(to, &f->msg);
+}
+
+static void connections_closed(struct msg *m)
+{
+	struct farewell *f = CONTAINER_OF(m, struct farewell, msg);
+	struct broker *b = f->b;
+	mem_free(f);
+	if (--b->stop_loops == 0)
+		stop_logs(b);
+}
+
+static void coordinator_said_farewell(struct msg *m)
+{
+	struct farewell *f = CONTAINER_OF(m, struct farewell, msg);
+	struct broker *b = f->b;
+	struct data_loop *d = &b->loops[f->loop];
+	if (++d->farewells == b->loop_count) {
+		net_stop_listening(d->net);
+		net_shut_all(d->net);
+		farewell_post(b, f->loop, b->control, connections_closed);
+	}
+	mem_free(f);
+}
+
+static void coordinator_farewell(struct msg *m)
+{
+	struct farewell *f = CONTAINER_OF(m, struct farewell, msg);
+	struct broker *b = f->b;
+	coordinator_resign(b->coordinators[f->loop]);
+	for (uint32_t l = 0; l < b->loop_count; l++)
+		farewell_post(b, l, b->loops[l].loop, coordinator_said_farewell);
+	mem_free(f);
+}
+
+static void stop_serving(struct broker *b)
+{
+	timer_stop(&b->stop_timer);
+	if (b->leaving)
+		return;
+	b->leaving = true;
+	b->stop_loops = b->loop_count;
+	for (uint32_t l = 0; l < b->loop_count; l++)
+		farewell_post(b, l, b->loops[l].loop, coordinator_farewell);
 }
 
 static void handed_over(void *ctx, int16_t error, uint32_t remaining)
@@ -775,8 +827,8 @@ static void handed_over(void *ctx, int16_t error, uint32_t remaining)
 	struct broker *b = ctx;
 	LOG_AT(b->env->log, LOG_INFO, "broker", "handover", "error=%d remaining=%u", error, remaining);
 	if (!error && !remaining)
-		stop_logs(b);
-	else
+		stop_serving(b);
+	else if (!b->leaving)
 		timer_set_ms(&b->stop_timer, TICK_MS);
 }
 
@@ -784,10 +836,10 @@ static void on_stop_timer(void *ctx)
 {
 	struct broker *b = ctx;
 	if (!b->cfg->controlled_shutdown || env_now_us(b->env) - b->stop_began_us > HANDOVER_MS * 1000)
-		stop_logs(b);
+		stop_serving(b);
 	else
 		ctl_controlled_shutdown(b->ctl, handed_over, b);
-	if (b->phase == PHASE_STOPPING && !timer_armed(&b->stop_timer) && !b->stop_left++)
+	if (!b->leaving && !timer_armed(&b->stop_timer) && !b->stop_left++)
 		timer_set_ms(&b->stop_timer, HANDOVER_MS); /* an answer that never comes */
 }
 
@@ -803,7 +855,7 @@ void broker_stop(struct broker *b)
 	if (!b->dirs)
 		env_exit(b->env, 0, "stopped before it began to serve");
 	else if (!serving)
-		stop_logs(b);
+		stop_serving(b);
 	else
 		on_stop_timer(b);
 }

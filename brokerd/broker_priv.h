@@ -37,6 +37,7 @@ struct data_loop {
 	struct running_seat running;
 	uint64_t limits_version;  /* of the configs whose connection limits are set, and one more; 0 none */
 	struct ping ping;
+	uint32_t farewells;       /* loops whose coordinator has given its last answers to this one */
 	struct shard_order_msg stats_order;
 	bool stats_out;
 	/* as of the last answers */
@@ -92,6 +93,8 @@ struct broker {
 	struct timer stop_timer;
 	int64_t stop_began_us;
 	uint32_t stop_left;
+	bool leaving;            /* nothing is served any more */
+	uint32_t stop_loops;     /* whose connections are not closed yet */
 	bool status_standing, status_writing;
 	int64_t status_written_ms;
 	uint32_t status_turn;    /* topics are asked for every fifth time */

@@ -229,7 +229,7 @@ static void on_group_event(void *ctx, const struct groups_event *e)
 static void on_led(void *ctx, struct slice topic, int32_t partition, int32_t leader_epoch, int64_t end)
 {
 	struct coordinator *c = ctx;
-	if (!slice_eq_str(topic, GROUP_TOPIC))
+	if (!slice_eq_str(topic, GROUP_TOPIC) || c->stopped)
 		return;
 	activate(c);
 	struct owned *o = coordinator_find(c, partition);
@@ -262,6 +262,13 @@ static void on_lost(void *ctx, struct slice topic, int32_t partition)
 		return;
 	LOG_AT(c->env->log, LOG_INFO, SUB, "resigned", "partition=%d epoch=%d", partition, o->epoch);
 	resign(o);
+}
+
+void coordinator_resign(struct coordinator *c)
+{
+	c->stopped = true;
+	while (!list_empty(&c->owned))
+		resign(LIST_ENTRY(c->owned.next, struct owned, link));
 }
 
 void coordinator_loaded(struct owned *o)
@@ -312,6 +319,8 @@ static void list_all(struct coordinator *c, struct group_msg *m)
 	struct groups_list_row *rows;
 	uint32_t total = 0, cap = 0;
 	m->rows = NULL;
+	if (c->stopped)
+		m->error = KERR_COORDINATOR_NOT_AVAILABLE;
 	LIST_FOR(it, &c->owned) {
 		const struct owned *o = LIST_ENTRY(it, struct owned, link);
 		if (!o->loaded) {

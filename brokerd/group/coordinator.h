@@ -3,7 +3,8 @@
  * One struct coordinator per data loop. For each partition of __consumer_offsets that the loop's shard leads there is one struct groups;
  * group -> partition is groups_partition_of. Becoming leader starts loading: the log is read up to its end at the election, in slices of at
  * most 1 ms per turn, given up when the leader epoch changes (protocol.md L); until it is through, calls get COORDINATOR_LOAD_IN_PROGRESS.
- * Losing the leadership answers what waits with NOT_COORDINATOR and drops the state.
+ * Losing the leadership answers what waits with NOT_COORDINATOR and drops the state; a broker that stops loses them all by coordinator_resign,
+ * while its connections are still open.
  * Writes are batches of origin LOG_ORIGIN_COORDINATOR through the ordinary produce path with acks=-1 and offsets.commit.timeout.ms, so
  * min.insync.replicas, high watermark and epochs count for them as for any client; their outcomes reach the core in the order in which it gave
  * them out. A batch of commits is bounded by the topic's max.message.bytes, as a client's; one that holds a group's members only by segment.bytes,
@@ -43,6 +44,10 @@ struct coordinator_init {
 struct coordinator *coordinator_new(const struct coordinator_init *init);
 void coordinator_free(struct coordinator *c); /* before its shard; NULL is fine */
 
+/* On the coordinator's loop: every leadership ends here, and none begins any more; until the end calls get NOT_COORDINATOR. All answers were posted
+ * when it returns. */
+void coordinator_resign(struct coordinator *c);
+
 /* One call for one partition of the offsets topic. Every kind but GROUP_LIST and GROUP_TOPICS_DELETED names a partition; the owner answers
  * NOT_COORDINATOR when it does not lead it, COORDINATOR_LOAD_IN_PROGRESS while loading. */
 enum group_kind {
@@ -71,7 +76,7 @@ struct group_msg {
 	const char *const *topics; /* TOPICS_DELETED */
 	struct group_offset_row *offsets; /* LAG, out: mem_free rows and texts; at most `count` of them */
 	uint32_t offset_count;
-	int16_t error;             /* out: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS or 0 (then each answer has its own). LIST: some partition loads */
+	int16_t error;             /* out: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS or 0 (then each answer has its own). LIST: some partition loads, or the broker stops */
 	void (*done)(struct group_msg *m); /* on the sender's loop */
 	void *ctx;
 	struct loop *sender;       /* coordinator's */

@@ -63,7 +63,7 @@ struct coordinator {
 	struct env *env;
 	struct loop *loop;
 	struct shard *shard;
-	bool active;
+	bool active, stopped;    /* serving; resigned for good */
 	struct list owned;       /* in the order in which they came */
 	struct owned **by_partition;
 	size_t by_partition_cap;

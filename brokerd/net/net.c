@@ -396,10 +396,9 @@ static void touch(struct net_conn *c)
 	list_push_back(&c->net->conns, &c->link);
 }
 
-/* The connection is gone: requests in flight live on without it. */
-static void conn_orphan(struct net_conn *c)
+/* Requests in flight live on without the connection. */
+static void requests_orphan(struct net_conn *c)
 {
-	c->dead = true;
 	LIST_FOR_SAFE(it, tmp, &c->requests) {
 		struct net_request *r = LIST_ENTRY(it, struct net_request, link);
 		list_remove(&r->link);
@@ -411,6 +410,13 @@ static void conn_orphan(struct net_conn *c)
 		if (r->on_gone)
 			r->on_gone(r);
 	}
+}
+
+/* The connection is gone. */
+static void conn_orphan(struct net_conn *c)
+{
+	c->dead = true;
+	requests_orphan(c);
 	list_remove(&c->link);
 	list_remove(&c->wait_link);
 	buf_unref(c->rx);
@@ -849,6 +855,19 @@ void net_stop_listening(struct net_loop *n)
 			listener_close(nl->ln);
 		nl->ln = NULL; /* the name stays: connections point to it */
 	}
+}
+
+void net_shut_all(struct net_loop *n)
+{
+	LIST_FOR_SAFE(it, tmp, &n->conns) {
+		struct net_conn *c = LIST_ENTRY(it, struct net_conn, link);
+		requests_orphan(c);
+		if (c->closing)
+			continue;
+		c->closing = true;
+		conn_shutdown(c->conn);
+	}
+	timer_stop(&n->idle_timer);
 }
 
 void net_close_all(struct net_loop *n)

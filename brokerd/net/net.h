@@ -73,6 +73,8 @@ void net_loop_set_peers(struct net_loop *n, struct net_loop **peers, uint32_t co
 /* Opens a listener; port 0 = any (ret_port). Runs on the loop. */
 MUST_CHECK int net_listen(struct net_loop *n, const char *name, const char *host, uint16_t port, int backlog, uint16_t *ret_port);
 void net_stop_listening(struct net_loop *n);
+/* Ends all connections, each once its answers are sent; what is not answered by now is not answered. No frame is handed out any more. */
+void net_shut_all(struct net_loop *n);
 /* Closes all connections. */
 void net_close_all(struct net_loop *n);
 

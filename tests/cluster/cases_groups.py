@@ -596,30 +596,51 @@ def group_thousand(c):
 
 
 def group_waits(c):
-    """Calls that wait are answered when the coordinator goes: stopped in good order, or no longer leader."""
+    """Calls that wait are answered when the coordinator goes: no longer leader, stopped in good order, stopped with nobody to hand over to."""
     c.start(3, 1, offsets__topic__num__partitions=3, group__initial__rebalance__delay__ms=60000)
     c.create_topic("t", 1)
-    port = coordinator(c, "waiting")
-    d = [b for b in c.brokers() if c.ports[b.name] == port][0]
-    k = Kafka(port)
     join = dict(group_id="waiting", session_timeout_ms=10000, rebalance_timeout_ms=60000, protocol_type="consumer", protocols=[{"name": "range", "metadata": SUBSCRIPTION}])
-    c.until(lambda: k.call("Heartbeat", 3, group_id="waiting", generation_id=1, member_id="x")["error_code"] == UNKNOWN_MEMBER, "loaded", 20)
-    k.post("JoinGroup", 3, **join)
-    d.signal(15)
-    try:
+
+    def waiting():
+        """A connection on which a JoinGroup waits, and its broker."""
+        port = coordinator(c, "waiting")
+        k = Kafka(port, 20)
+        ready = lambda: k.call("Heartbeat", 3, group_id="waiting", generation_id=1, member_id="x")["error_code"] == UNKNOWN_MEMBER
+        c.until(ready, "loaded", 20)
+        k.post("JoinGroup", 3, **join)
+        other = Kafka(port)
+        c.until(lambda: other.call("DescribeGroups", 5, groups=["waiting"])["groups"][0]["group_state"] == "PreparingRebalance", "the group waits for more members", 20)
+        other.close()
+        return k, [b for b in c.brokers() if c.ports[b.name] == port][0]
+
+    def answered(k, what):
         a = k.next()
-        check(a["error_code"] in (NOT_COORDINATOR, NOT_AVAILABLE), "JoinGroup at a broker that stops: %s", a)
-    except ConnectionError:
-        pass  # its connections were closed before the answer could leave
+        check(a["error_code"] == NOT_COORDINATOR, "JoinGroup at %s: %s", what, a)
+        k.close()
+    p = partition_of("waiting", 3)
+    coordinator(c, "waiting")
+    c.isr_is("__consumer_offsets", 3, 3)
+    k, d = waiting()
+    d.signal(15)
+    answered(k, "a broker that stops and hands over")
     check(d.wait(15 * c.slow) == 0, "it stops cleanly")
-    port = coordinator(c, "waiting")
-    check(port != c.ports[d.name], "another coordinates")
-    k = Kafka(port)
-    c.until(lambda: k.call("Heartbeat", 3, group_id="waiting", generation_id=1, member_id="x")["error_code"] == UNKNOWN_MEMBER, "loaded", 20)
-    k.post("JoinGroup", 3, **join)
-    k.close()  # nobody is there to take the answer
-    k = Kafka(port)
-    check(k.call("DescribeGroups", 5, groups=["waiting"])["groups"][0]["group_state"] == "PreparingRebalance", "the group waits for more members")
+    k, other = waiting()
+    check(other is not d, "another coordinates")
+    first = c.zk_json("/brokers/topics/__consumer_offsets")["partitions"][str(p)][0]
+    check(c.broker(first) is d, "the one that stopped was the preferred leader")
+    d.start()
+    c.wait_serving()
+    c.isr_is("__consumer_offsets", 3, 3)
+    Kafka(c.port(1)).call("ElectLeaders", 2, election_type=0, topic_partitions=[{"topic": "__consumer_offsets", "partitions": [p]}], timeout_ms=10000)
+    answered(k, "a broker that leads no longer")
+    k, now = waiting()
+    check(now is d, "the preferred leader coordinates again")
+    for b in c.brokers():
+        if b is not d:
+            b.kill()
+    d.signal(15)
+    answered(k, "a broker that stops with nobody to hand over to")
+    check(d.wait(15 * c.slow) == 0, "it stops cleanly, alone")
 
 
 CASES = {f.__name__: f for f in (group_kcat, group_versions, group_zookeeper, internal_topic, group_golden, group_moves, group_twenty_range,

@@ -337,6 +337,62 @@ static void test_moves(void)
 	mini_end(&mw);
 }
 
+struct stop { struct msg msg; struct mini *b; uint32_t loop; };
+
+static void stop_deliver(struct msg *m)
+{
+	const struct stop *s = CONTAINER_OF(m, struct stop, msg);
+	coordinator_resign(sides[s->b->id].c[s->loop]);
+}
+
+static void stop_post(void *ctx)
+{
+	struct stop *s = ctx;
+	s->msg.deliver = stop_deliver;
+	loop_post(s->b->loops[s->loop], &s->msg);
+}
+
+/* The broker stops: what waits is answered, and so is what comes until the end. */
+static void test_resign(void)
+{
+	struct mini_world mw;
+	int one = 1, two = 2;
+	int64_t offset;
+	begin(&mw, 28, 2);
+	mini_set(&mw.p, 1, "12", "12", "12");
+	mini_publish(&mw, "12", "12");
+	CU_ASSERT_FATAL(mini_wait(&mw, serves, &one, 10000));
+	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 42), 0);
+	struct call *join = join_start(&mw, 1, "waits");
+	mini_run_ms(&mw, 50);
+	CU_ASSERT(!join->done);
+	struct stop stops[MINI_LOOPS];
+	for (uint32_t l = 0; l < MINI_LOOPS; l++) {
+		stops[l] = (struct stop){.b = &mw.b[1], .loop = l};
+		sim_process_run(mw.b[1].proc, stop_post, &stops[l]);
+	}
+	CU_ASSERT_FATAL(mini_wait(&mw, is_done, join, 100));
+	CU_ASSERT_EQUAL(join->m.error ? join->m.error : join->joined.error_code, KERR_NOT_COORDINATOR);
+	call_free(join);
+	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 43), KERR_NOT_COORDINATOR);
+	CU_ASSERT_EQUAL(fetch(&mw, 1, "g", 0, &offset), KERR_NOT_COORDINATOR);
+	struct call *list = call_new(&mw, 1, GROUP_LIST);
+	post(list);
+	CU_ASSERT_FATAL(mini_wait(&mw, is_done, list, 100));
+	CU_ASSERT_EQUAL(list->m.error, KERR_COORDINATOR_NOT_AVAILABLE);
+	call_free(list);
+	/* the cluster has not heard of it: another reign does not begin */
+	next_epoch(&mw);
+	mini_publish(&mw, "12", "12");
+	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 43), KERR_NOT_COORDINATOR);
+	next_epoch(&mw);
+	mini_set(&mw.p, 2, "12", "12", "");
+	mini_publish(&mw, "12", "12");
+	CU_ASSERT_FATAL(mini_wait(&mw, serves, &two, 10000));
+	expect_offset(&mw, 2, "g", 0, 42);
+	mini_end(&mw);
+}
+
 /* A commit whose leadership ends before it is replicated is answered, and its late outcome touches nothing. */
 static void test_lost_under_write(void)
 {
@@ -503,6 +559,6 @@ static void test_expiry(void)
 	groups_config.offsets_retention_ms = 7LL * 86400 * 1000;
 }
 
-UNIT_MAIN("coordinator", {"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading}, {"moves", test_moves},
+UNIT_MAIN("coordinator", {"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading}, {"moves", test_moves}, {"resign", test_resign},
 	  {"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused}, {"timer", test_timer}, {"topic_deleted", test_topic_deleted},
 	  {"expiry", test_expiry})

@@ -777,6 +777,35 @@ static void test_peer_gone(void)
 	teardown();
 }
 
+/* The broker stops: answers that were given leave before the connection ends, whatever waits behind them. */
+static void test_shut_all(void)
+{
+	struct net_config cfg = usual();
+	struct str want;
+	setup(&cfg);
+	str_init(&want);
+	struct fake_conn *f = fake_connect(0), *silent = fake_connect(0);
+	for (int i = 0; i < 3; i++)
+		frame_add(&f->in, "k", 1);
+	frame_add(&want, "k", 1);
+	pump_all();
+	echo(take(0));
+	echo(take(2));
+	frame_add(&f->in, "e", 1);
+	net_shut_all(nets[0]);
+	CU_ASSERT(f->shutdown && !f->closed && silent->shutdown && !silent->closed);
+	CU_ASSERT_EQUAL(gone_calls, 1);
+	echo(take(1)); /* too late */
+	net_shut_all(nets[0]);
+	pump_all();
+	CU_ASSERT(got(f, &want));
+	CU_ASSERT(f->gone && silent->gone);
+	CU_ASSERT_EQUAL(handed_out, 3);
+	CU_ASSERT_EQUAL(net_loop_stats(nets[0])->connections, 0);
+	str_fini(&want);
+	teardown();
+}
+
 static void test_hold_and_release(void)
 {
 	struct net_config cfg = usual();
@@ -1065,7 +1094,7 @@ UNIT_MAIN("net", {"split_at_every_byte", test_split_at_every_byte}, {"byte_by_by
 	{"answers_not_read", test_answers_not_read}, {"large_frames", test_large_frames},
 	{"bytes_stay", test_bytes_stay}, {"memory_budget", test_memory_budget}, {"answer_none_keeps_order", test_answer_none_keeps_order},
 	{"close_after_earlier_answers", test_close_after_earlier_answers}, {"close_at_once", test_close_at_once},
-	{"answer_close", test_answer_close}, {"peer_gone", test_peer_gone}, {"hold_and_release", test_hold_and_release}, {"move", test_move},
+	{"answer_close", test_answer_close}, {"peer_gone", test_peer_gone}, {"shut_all", test_shut_all}, {"hold_and_release", test_hold_and_release}, {"move", test_move},
 	{"no_move_in_flight", test_no_move_in_flight}, {"order_of_kinds", test_order_of_kinds},
 	{"order_behind_a_slow_one", test_order_behind_a_slow_one}, {"order_and_ends", test_order_and_ends}, {"order_any", test_order_any}, {"limits", test_limits}, {"limits_change", test_limits_change},
 	{"idle", test_idle}, {"too_many_connections", test_too_many_connections})
