@@ -29,11 +29,8 @@ struct round { /* one image on its way through the shards */
 	struct image_changes changes;
 	struct shard_apply *applies;
 	struct image_change **split;
-};
-
-struct topics_deleted { /* to one coordinator; names in the same memory */
-	struct group_msg m;
-	const char *names[];
+	const char **deleted; /* names of topics, held by the changes */
+	uint32_t deleted_count;
 };
 
 static void reason(struct broker *b, const char *text)
@@ -47,6 +44,7 @@ struct image_msg {
 	struct msg msg;
 	struct data_loop *loop;
 	struct image *image;
+	const struct round *round; /* it lasts until our shard has applied it, which comes after this */
 };
 
 static void image_freed(struct msg *m)
@@ -78,6 +76,7 @@ static void image_arrived(struct msg *m)
 {
 	struct image_msg *im = CONTAINER_OF(m, struct image_msg, msg);
 	limit_connections(im->loop, running_of(&im->loop->running, im->image));
+	coordinator_image(im->loop->coordinator, im->image, im->round->deleted, im->round->deleted_count);
 	api_set_image(im->loop->api, im->image);
 	im->msg.deliver = image_freed;
 	loop_post(im->msg.from, m);
@@ -98,6 +97,7 @@ static void rounds_finish(struct broker *b)
 		for (uint32_t i = 0; i < b->loop_count; i++)
 			mem_free(r->split[i]);
 		mem_free(r->split);
+		mem_free(r->deleted);
 		mem_free(r->applies);
 		mem_free(r);
 		if (!b->listening && b->phase == PHASE_JOINING)
@@ -133,30 +133,16 @@ static void split_changes(struct broker *b, struct round *r)
 	mem_free(owner);
 }
 
-static void topics_deleted_done(struct group_msg *m)
-{
-	struct topics_deleted *d = CONTAINER_OF(m, struct topics_deleted, m);
-	for (uint32_t i = 0; i < m->count; i++)
-		mem_free((char *)(uintptr_t)d->names[i]);
-	mem_free(d);
-}
-
 /* Committed offsets of deleted topics go (internal-topics.md 4.5): every coordinator may have some. */
-static void tell_coordinators(struct broker *b, const struct image_changes *ch)
+static void find_deleted(struct round *r)
 {
-	uint32_t n = 0;
-	for (uint32_t i = 0; i < ch->count; i++)
-		n += ch->items[i].removed && (i == 0 || ch->items[i].topic != ch->items[i - 1].topic);
-	for (uint32_t l = 0; n && l < b->loop_count; l++) {
-		struct topics_deleted *d = mem_zalloc(sizeof(*d) + n * sizeof(char *));
-		for (uint32_t i = 0; i < ch->count; i++)
-			if (ch->items[i].removed && (i == 0 || ch->items[i].topic != ch->items[i - 1].topic))
-				d->names[d->m.count++] = mem_strdup(ch->items[i].topic->name);
-		d->m.coordinator = b->coordinators[l];
-		d->m.kind = GROUP_TOPICS_DELETED;
-		d->m.topics = d->names;
-		d->m.done = topics_deleted_done;
-		group_post(&d->m);
+	const struct image_changes *ch = &r->changes;
+	for (uint32_t i = 0; i < ch->count; i++) {
+		if (!ch->items[i].removed || (i > 0 && ch->items[i].topic == ch->items[i - 1].topic))
+			continue;
+		if ((r->deleted_count & (r->deleted_count - 1)) == 0)
+			r->deleted = mem_realloc(r->deleted, sizeof(char *) * (r->deleted_count ? r->deleted_count * 2 : 1));
+		r->deleted[r->deleted_count++] = ch->items[i].topic->name;
 	}
 }
 
@@ -185,12 +171,13 @@ static void on_image(void *ctx, struct image *im, struct image_changes *changes,
 	r->waiting = b->loop_count;
 	list_init(&r->link);
 	list_push_back(&b->rounds, &r->link);
-	tell_coordinators(b, &r->changes);
+	find_deleted(r);
 	split_changes(b, r);
 	for (uint32_t l = 0; l < b->loop_count; l++) {
 		struct image_msg *m = MEM_NEW(struct image_msg);
 		m->loop = &b->loops[l];
 		m->image = image_ref(im);
+		m->round = r;
 		m->msg.deliver = image_arrived;
 		loop_post(b->loops[l].loop, &m->msg);
 		struct shard_apply *a = &r->applies[l];

@@ -7,7 +7,7 @@
 
 #define SUB "group"
 #define EXPIRE_BUDGET 200  /* groups looked at in one step (protocol.md G3) */
-#define DELETE_BUDGET 200
+#define SWEEP_BUDGET 200
 #define CLOCK_SLEW 10      /* the clock follows the wall clock by at most a tenth of the time that passes */
 
 /* ---- which partition ---- */
@@ -89,24 +89,15 @@ static void on_due(void *ctx)
 	arm_due(c);
 }
 
-static void gone_topic_free(struct gone_topic *t)
-{
-	list_remove(&t->link);
-	mem_free(t->name);
-	mem_free(t);
-}
-
 /* One step of the work that goes through all groups of a partition; false when there is none. */
 static bool step(struct owned *o)
 {
 	struct groups_out out;
-	if (!o->loaded || (!o->expiring && list_empty(&o->gone)))
+	if (!o->loaded || (!o->expiring && !groups_sweeping(o->g)))
 		return false;
 	groups_out_init(&out);
-	if (!list_empty(&o->gone)) {
-		struct gone_topic *t = LIST_ENTRY(o->gone.next, struct gone_topic, link);
-		if (groups_topic_deleted(o->g, slice_str(t->name), DELETE_BUDGET, &out))
-			gone_topic_free(t);
+	if (groups_sweeping(o->g)) {
+		(void)groups_sweep(o->g, SWEEP_BUDGET, &out);
 	} else if (groups_expire(o->g, coordinator_now(o->c), EXPIRE_BUDGET, &out)) {
 		o->expiring = false;
 	}
@@ -171,6 +162,8 @@ void coordinator_take(struct owned *o, struct groups_out *out)
 		msg_reply(CONTAINER_OF(LIST_ENTRY(it, struct groups_call, link), struct group_msg, call));
 	while ((it = list_pop_front(&out->writes)))
 		write_start(o, LIST_ENTRY(it, struct groups_write, link));
+	if (groups_sweeping(o->g) && !timer_armed(&o->c->steps_timer))
+		timer_set_us(&o->c->steps_timer, 0);
 	arm_due(o->c);
 }
 
@@ -199,8 +192,6 @@ static void resign(struct owned *o)
 		msg_reply(CONTAINER_OF(LIST_ENTRY(it, struct groups_call, link), struct group_msg, call));
 	ASSERT(list_empty(&out.writes));
 	groups_free(o->g);
-	while (!list_empty(&o->gone))
-		gone_topic_free(LIST_ENTRY(o->gone.next, struct gone_topic, link));
 	mem_free(o);
 	arm_due(c);
 }
@@ -248,7 +239,6 @@ static void on_led(void *ctx, struct slice topic, int32_t partition, int32_t lea
 	groups_on_event(o->g, on_group_event, o);
 	list_init(&o->link);
 	list_init(&o->writes);
-	list_init(&o->gone);
 	c->by_partition[partition] = o;
 	list_push_back(&c->owned, &o->link);
 	load_start(o, end);
@@ -278,11 +268,35 @@ void coordinator_loaded(struct owned *o)
 	groups_out_init(&out);
 	groups_loaded(o->g, coordinator_now(o->c), &out);
 	coordinator_take(o, &out);
-	if (!list_empty(&o->gone) || o->expiring)
+	if (o->expiring)
 		timer_set_us(&o->c->steps_timer, 0);
 }
 
 /* ---- messages ---- */
+
+static bool same_topic(const struct image *a, const struct image *b, struct slice name)
+{
+	const struct image_topic *x = image_find_topic(a, name), *y = image_find_topic(b, name);
+	return x && y && uuid_eq(&x->id, &y->id);
+}
+
+/* The image of the sender's loop is older or newer than ours. */
+static void refuse_other_topics(const struct coordinator *c, const struct group_msg *m)
+{
+	struct groups_commit *req = m->call.response;
+	struct slice last = {0};
+	bool same = false;
+	if (!c->image || m->image == c->image)
+		return;
+	for (uint32_t i = 0; i < req->count; i++) {
+		struct slice topic = req->rows[i].topic;
+		if (topic.ptr != last.ptr || topic.len != last.len)
+			same = same_topic(m->image, c->image, topic);
+		last = topic;
+		if (!same)
+			req->rows[i].error = KERR_UNKNOWN_TOPIC_OR_PARTITION;
+	}
+}
 
 static void call_core(struct owned *o, struct group_msg *m)
 {
@@ -294,7 +308,10 @@ static void call_core(struct owned *o, struct group_msg *m)
 	case GROUP_SYNC: groups_sync(o->g, &m->call, now, &out); break;
 	case GROUP_HEARTBEAT: groups_heartbeat(o->g, &m->call, now, &out); break;
 	case GROUP_LEAVE: groups_leave(o->g, &m->call, now, &out); break;
-	case GROUP_COMMIT: groups_commit(o->g, &m->call, now, &out); break;
+	case GROUP_COMMIT:
+		refuse_other_topics(o->c, m);
+		groups_commit(o->g, &m->call, now, &out);
+		break;
 	case GROUP_DELETE_OFFSETS: groups_delete_offsets(o->g, &m->call, now, &out); break;
 	case GROUP_DELETE: groups_delete(o->g, &m->call, now, &out); break;
 	case GROUP_FETCH:
@@ -306,7 +323,6 @@ static void call_core(struct owned *o, struct group_msg *m)
 			groups_describe(o->g, m->describes[i].group, m->call.version, m->call.arena, &m->describes[i].ret);
 		break;
 	case GROUP_LIST:
-	case GROUP_TOPICS_DELETED:
 	case GROUP_LAG: ASSERT(false);
 	}
 	if (m->kind >= GROUP_FETCH)
@@ -342,17 +358,17 @@ static void list_all(struct coordinator *c, struct group_msg *m)
 	m->row_count = total;
 }
 
-static void topics_deleted(struct coordinator *c, const struct group_msg *m)
+void coordinator_image(struct coordinator *c, struct image *im, const char *const *deleted, uint32_t count)
 {
-	LIST_FOR(it, &c->owned) {
-		struct owned *o = LIST_ENTRY(it, struct owned, link);
-		for (uint32_t i = 0; i < m->count; i++) {
-			struct gone_topic *t = MEM_NEW(struct gone_topic);
-			t->name = mem_strdup(m->topics[i]);
-			list_init(&t->link);
-			list_push_back(&o->gone, &t->link);
-		}
-	}
+	image_ref(im);
+	image_unref(c->image);
+	c->image = im;
+	if (!count)
+		return;
+	activate(c);
+	LIST_FOR(it, &c->owned)
+		for (uint32_t i = 0; i < count; i++)
+			groups_topic_gone(LIST_ENTRY(it, struct owned, link)->g, slice_str(deleted[i]));
 	timer_set_us(&c->steps_timer, 0);
 }
 
@@ -386,10 +402,8 @@ static void on_msg(struct msg *msg)
 	if (m->kind >= GROUP_LIST) {
 		if (m->kind == GROUP_LIST)
 			list_all(c, m);
-		else if (m->kind == GROUP_LAG)
-			committed_offsets(c, m);
 		else
-			topics_deleted(c, m);
+			committed_offsets(c, m);
 		msg_reply(m);
 		return;
 	}
@@ -449,13 +463,12 @@ void coordinator_free(struct coordinator *c)
 		load_drop(o->load);
 		write_drop_all(c, &o->writes);
 		groups_free(o->g);
-		while (!list_empty(&o->gone))
-			gone_topic_free(LIST_ENTRY(o->gone.next, struct gone_topic, link));
 		mem_free(o);
 	}
 	while (!list_empty(&c->loads)) /* cancelled ones whose last answer never came are in it too */
 		load_drop(CONTAINER_OF(c->loads.next, struct load, link));
 	write_drop_all(c, &c->forgotten);
+	image_unref(c->image);
 	mem_free(c->by_partition);
 	mem_free(c);
 }

@@ -44,17 +44,20 @@ struct coordinator_init {
 struct coordinator *coordinator_new(const struct coordinator_init *init);
 void coordinator_free(struct coordinator *c); /* before its shard; NULL is fine */
 
+/* On the coordinator's loop: the broker has a new image, in which these topics were removed: their offsets go, in steps. A commit is of the topic that
+ * its message's image knows: it gets UNKNOWN_TOPIC_OR_PARTITION while that is another one than here, so that none of a deleted topic comes after
+ * the deletion, and none of its successor before it. */
+void coordinator_image(struct coordinator *c, struct image *im, const char *const *deleted, uint32_t count);
 /* On the coordinator's loop: every leadership ends here, and none begins any more; until the end calls get NOT_COORDINATOR. All answers were posted
  * when it returns. */
 void coordinator_resign(struct coordinator *c);
 
-/* One call for one partition of the offsets topic. Every kind but GROUP_LIST and GROUP_TOPICS_DELETED names a partition; the owner answers
+/* One call for one partition of the offsets topic. Every kind but GROUP_LIST and GROUP_LAG names a partition; the owner answers
  * NOT_COORDINATOR when it does not lead it, COORDINATOR_LOAD_IN_PROGRESS while loading. */
 enum group_kind {
 	GROUP_JOIN, GROUP_SYNC, GROUP_HEARTBEAT, GROUP_LEAVE, GROUP_COMMIT, GROUP_DELETE_OFFSETS, GROUP_DELETE,
 	GROUP_FETCH, GROUP_DESCRIBE,
 	GROUP_LIST,           /* all partitions of this coordinator */
-	GROUP_TOPICS_DELETED, /* their offsets go, in steps; from the control loop */
 	GROUP_LAG,            /* committed offsets, for metrics */
 };
 struct group_describe { struct slice group; struct kp_describe_groups_response_groups ret; };
@@ -68,12 +71,11 @@ struct group_msg {
 	struct groups_call call;   /* JOIN .. DELETE: as group.h says; the others: its arena and version */
 	struct groups_fetch *fetches; /* FETCH */
 	struct group_describe *describes; /* DESCRIBE */
-	uint32_t count;            /* of fetches, describes, topics */
+	uint32_t count;            /* of fetches, describes */
 	const struct slice *states; /* LIST */
 	int32_t state_count;
 	struct groups_list_row *rows; /* LIST, out: in the arena */
 	uint32_t row_count;
-	const char *const *topics; /* TOPICS_DELETED */
 	struct group_offset_row *offsets; /* LAG, out: mem_free rows and texts; at most `count` of them */
 	uint32_t offset_count;
 	int16_t error;             /* out: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS or 0 (then each answer has its own). LIST: some partition loads, or the broker stops */

@@ -48,14 +48,8 @@ struct owned {
 	struct groups *g;
 	struct load *load;       /* until it is loaded */
 	struct list writes;      /* struct writing, in the order of the core */
-	struct list gone;        /* struct gone_topic: deleted topics whose offsets are still to be removed */
 	bool expiring;           /* a round of expiry is under way */
 	bool handing_out;        /* outcomes of writes are being told */
-};
-
-struct gone_topic {
-	struct list link;
-	char *name;
 };
 
 struct coordinator {
@@ -64,6 +58,7 @@ struct coordinator {
 	struct loop *loop;
 	struct shard *shard;
 	bool active, stopped;    /* serving; resigned for good */
+	struct image *image;     /* the last one that the broker told of; one reference; NULL before */
 	struct list owned;       /* in the order in which they came */
 	struct owned **by_partition;
 	size_t by_partition_cap;

@@ -34,6 +34,7 @@ struct groups *groups_new(int32_t partition, int32_t epoch, uint64_t seed, const
 	list_init(&g->txn_list);
 	list_init(&g->ops);
 	list_init(&g->tickets);
+	list_init(&g->gone);
 	arena_init(&g->scratch, 0);
 	return g;
 }
@@ -79,6 +80,7 @@ void groups_free(struct groups *g)
 		return;
 	for (struct list *it; (it = list_pop_front(&g->ops));)
 		mem_free(LIST_ENTRY(it, struct op, link));
+	group_gone_fini(g);
 	while (!list_empty(&g->tickets))
 		ticket_free(g, LIST_ENTRY(g->tickets.next, struct ticket, link));
 	group_txns_fini(g);
@@ -146,7 +148,7 @@ void group_free(struct groups *g, struct group *gr)
 	group_name_drop(g, gr->protocol_type);
 	group_name_drop(g, gr->protocol);
 	skip_cursor(g, &g->expire_at, gr);
-	skip_cursor(g, &g->topic_at, gr);
+	skip_cursor(g, &g->sweep_at, gr);
 	list_remove(&gr->link);
 	group_htable_remove(&g->by_id, &gr->node);
 	g->stats.groups--;
@@ -237,6 +239,7 @@ void groups_written(struct groups *g, struct groups_write *w, int16_t err, int64
 		t->groups[i]->tickets--;
 		group_settle(g, t->groups[i]);
 	}
+	group_gone_after(g, t);
 	ticket_free(g, t);
 	groups_write_free(w);
 }
@@ -248,6 +251,7 @@ void groups_loaded(struct groups *g, int64_t now_ms, struct groups_out *out)
 	/* from now on the deadlines that loading gave count from here */
 	g->base_ms = now_ms;
 	g->loaded = true;
+	group_gone_after(g, NULL);
 	if ((int64_t)g->largest <= g->cfg->max_size)
 		return;
 	LIST_FOR(it, &g->all) {

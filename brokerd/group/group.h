@@ -12,7 +12,7 @@
  * Bounds: members per group by group.max.size; a member's metadata and assignment by the size of the request that brought them; offset
  * metadata by offset.metadata.max.bytes; ids that were given out and did not come back with a join (KIP-394): at most group.max.size + 1.
  * Cost: a join, heartbeat, commit or expiry is O(log members) or better whatever the size of the group, a rebalance O(members); nothing walks
- * all groups but groups_list and groups_expire, which go in steps. 100,000 groups and 5,000 members in one group are normal sizes.
+ * all groups but groups_list, groups_expire and groups_sweep, which go in steps. 100,000 groups and 5,000 members in one group are normal sizes.
  * Iteration orders are those of insertion, never of addresses.
  *
  * Thread: the data loop that owns the partition. Failure: records that could not be written answer what waited for them by
@@ -107,8 +107,14 @@ int64_t groups_due_ms(const struct groups *g);
 void groups_tick(struct groups *g, int64_t now_ms, struct groups_out *out);
 /* Expiry of offsets and of empty groups (4.5): looks at up to `budget` groups, goes on where it stopped; true when it came round. */
 bool groups_expire(struct groups *g, int64_t now_ms, uint32_t budget, struct groups_out *out);
-/* A topic was deleted: its offsets go. Up to `budget` groups a call, as above; the same topic until it gives true. */
-bool groups_topic_deleted(struct groups *g, struct slice topic, uint32_t budget, struct groups_out *out);
+/* A topic was deleted. What is committed for it, or on its way as a write, is for nobody any more: it is not shown, and groups_sweep removes it. What
+ * is committed from now on is another topic's of that name, and stays. In order with the calls: the caller knows which topic a commit means.
+ * Also while loading: everything that is loaded is then of the former topic.
+ * Soft state: what the leadership's end leaves unswept shows again, and goes when it expires (4.5), as in Kafka, which cleans up once, in memory, too. */
+void groups_topic_gone(struct groups *g, struct slice topic);
+/* Removes offsets of topics that are gone, up to `budget` groups a call, as above; true when there is nothing more to be done now. */
+bool groups_sweep(struct groups *g, uint32_t budget, struct groups_out *out);
+bool groups_sweeping(const struct groups *g); /* it has something to do */
 
 /* ---- calls that may wait: answered through out, at once or later ---- */
 
@@ -127,7 +133,7 @@ struct groups_offset {
 	int32_t leader_epoch;     /* -1 none */
 	struct slice metadata;    /* ptr NULL is "" */
 	int64_t commit_timestamp; /* v1: as given, -1 now */
-	int16_t error;            /* out */
+	int16_t error;            /* out. Of a commit also in: a row that has one is not committed and keeps it */
 };
 struct groups_commit {
 	struct slice group, member, instance; /* instance.ptr NULL: none */

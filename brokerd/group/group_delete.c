@@ -2,6 +2,8 @@
  *
  * All of them write tombstones; the offsets go when those are committed. A group whose last record is on its way out is Dead meanwhile. Records
  * are spread over several writes so that none grows past what the topic takes. */
+#include <string.h>
+
 #include "brokerd/group/group_priv.h"
 
 #define WRITE_RECORDS 2000
@@ -196,7 +198,7 @@ static bool is_expired(const struct groups *g, const struct group *gr, const str
 {
 	bool emptied = gr->protocol_type && gr->state == GROUP_EMPTY;
 	int64_t since = emptied && gr->state_ms != -1 ? gr->state_ms : o->commit_ms;
-	if (o->log_offset < 0 || o->pending)
+	if (o->log_offset < 0)
 		return false;
 	if (offset_expire_ms(o) >= 0)
 		return now_ms >= offset_expire_ms(o);
@@ -212,12 +214,12 @@ static void expire_one(struct sweep *s, struct group *gr, const void *arg)
 
 	if (gr->state == GROUP_DEAD)
 		return;
-	if (gr->protocol_type && gr->state != GROUP_EMPTY)
-		if (gr->state != GROUP_STABLE || !gr->offset_count || !group_roster_subscribed(g, gr, &topics, &count))
-			return;
+	bool expires = !gr->protocol_type || gr->state == GROUP_EMPTY ||
+		(gr->state == GROUP_STABLE && gr->offset_count && group_roster_subscribed(g, gr, &topics, &count));
 	for (uint32_t i = 0; i < gr->offset_count; i++) {
 		struct offset *o = &gr->offsets[i];
-		o->doomed = is_expired(g, gr, o, now_ms) && !group_topics_have(topics, count, o->topic);
+		/* what a sweep had to leave, as a commit was under way, goes here */
+		o->doomed = !o->pending && (offset_gone(g, o) || (expires && is_expired(g, gr, o, now_ms) && !group_topics_have(topics, count, o->topic)));
 		g->stats.expired_offsets += o->doomed;
 	}
 	mem_free(topics);
@@ -231,26 +233,86 @@ bool groups_expire(struct groups *g, int64_t now_ms, uint32_t budget, struct gro
 	return walk(g, &g->expire_at, budget, expire_one, &s, &now_ms);
 }
 
-static void drop_topic_of_one(struct sweep *s, struct group *gr, const void *arg)
+/* ---- deleted topics ---- */
+
+static void gone_free(struct gone *e)
 {
-	uint32_t topic = *(const uint32_t *)arg, doomed = 0;
+	list_remove(&e->link);
+	mem_free(e);
+}
+
+void group_gone_fini(struct groups *g)
+{
+	while (!list_empty(&g->gone))
+		gone_free(LIST_ENTRY(g->gone.next, struct gone, link));
+}
+
+/* What is committed now is what there was. */
+static void gone_now(struct groups *g, struct slice topic)
+{
+	uint32_t name = group_name_find(g, topic);
+	if (!name)
+		return;
+	g->names.by_id[name]->gone_below = g->end;
+	g->sweep_wanted = true;
+}
+
+void group_gone_after(struct groups *g, const struct ticket *t)
+{
+	while (!list_empty(&g->gone)) {
+		struct gone *e = LIST_ENTRY(g->gone.next, struct gone, link);
+		if (e->after != t)
+			return;
+		gone_now(g, slice_make(e->topic, e->len));
+		gone_free(e);
+	}
+}
+
+void groups_topic_gone(struct groups *g, struct slice topic)
+{
+	if (g->loaded && list_empty(&g->tickets)) {
+		gone_now(g, topic);
+		return;
+	}
+	struct gone *e = mem_zalloc(sizeof(*e) + topic.len);
+	e->len = topic.len;
+	if (topic.len)
+		memcpy(e->topic, topic.ptr, topic.len);
+	if (g->loaded)
+		e->after = LIST_ENTRY(g->tickets.prev, struct ticket, link);
+	list_init(&e->link);
+	list_push_back(&g->gone, &e->link);
+}
+
+bool groups_sweeping(const struct groups *g)
+{
+	return g->sweep_wanted || g->sweeping;
+}
+
+/* Where a commit of the new topic is under way the record of the former one is left to it: a tombstone would come behind it in the log, and take it
+ * along. If that commit fails, expiry finds what is left. */
+static void drop_gone(struct sweep *s, struct group *gr, const void *arg)
+{
+	uint32_t doomed = 0;
+	(void)arg;
 	if (gr->state == GROUP_DEAD)
 		return;
 	for (uint32_t i = 0; i < gr->offset_count; i++) {
-		gr->offsets[i].doomed = gr->offsets[i].topic == topic;
-		doomed += gr->offsets[i].doomed;
+		struct offset *o = &gr->offsets[i];
+		o->doomed = !o->pending && offset_gone(s->g, o);
+		doomed += o->doomed;
 	}
 	if (doomed)
 		sweep_doomed(s, gr);
 }
 
-bool groups_topic_deleted(struct groups *g, struct slice topic, uint32_t budget, struct groups_out *out)
+bool groups_sweep(struct groups *g, uint32_t budget, struct groups_out *out)
 {
 	struct sweep s = {.g = g, .out = out};
-	uint32_t name = group_name_find(g, topic);
-	if (!name) {
-		g->topic_at = NULL;
+	if (!groups_sweeping(g))
 		return true;
-	}
-	return walk(g, &g->topic_at, budget, drop_topic_of_one, &s, &name);
+	if (!g->sweeping)
+		g->sweep_wanted = false; /* what is deleted from now on takes another round */
+	g->sweeping = !walk(g, &g->sweep_at, budget, drop_gone, &s, NULL);
+	return !groups_sweeping(g);
 }

@@ -89,7 +89,7 @@ void groups_each_offset(const struct groups *g, uint32_t max, void (*fn)(void *c
 		const struct group *gr = LIST_ENTRY(it, struct group, link);
 		for (uint32_t i = 0; i < gr->offset_count; i++) {
 			const struct offset *o = &gr->offsets[i];
-			if (o->log_offset < 0)
+			if (!offset_shown(g, o))
 				continue;
 			if (max-- == 0)
 				return;

@@ -285,6 +285,8 @@ static uint32_t mark_rows(struct groups *g, struct groups_commit *req)
 {
 	uint32_t open = 0;
 	for (uint32_t i = 0; i < req->count; i++) {
+		if (req->rows[i].error)
+			continue;
 		bool fits = metadata_fits(req->rows[i].metadata, g->cfg->offset_metadata_max_bytes);
 		req->rows[i].error = fits ? RESULT_OPEN : KERR_OFFSET_METADATA_TOO_LARGE;
 		open += fits;
@@ -345,7 +347,7 @@ static void fetch_one(const struct groups *g, const struct group *gr, struct gro
 	row->leader_epoch = -1;
 	row->metadata = slice_make("", 0);
 	row->error = stable && o && o->pending ? KERR_UNSTABLE_OFFSET_COMMIT : 0;
-	if (row->error || !o || o->log_offset < 0)
+	if (row->error || !o || !offset_shown(g, o))
 		return;
 	row->offset = o->offset;
 	row->leader_epoch = o->leader_epoch;
@@ -367,7 +369,7 @@ void groups_fetch(const struct groups *g, struct groups_fetch *f, struct arena *
 		f->rows = ARENA_ARRAY(arena, struct groups_fetch_row, most);
 		f->count = 0;
 		for (uint32_t i = 0; i < most; i++)
-			if (gr->offsets[i].log_offset >= 0)
+			if (offset_shown(g, &gr->offsets[i]))
 				f->rows[f->count++] = (struct groups_fetch_row){.topic = group_name_text(g, gr->offsets[i].topic), .partition = gr->offsets[i].partition};
 		if (f->count)
 			qsort(f->rows, f->count, sizeof(*f->rows), by_place);

@@ -53,7 +53,12 @@ uint32_t group_hash_text(const struct groups *g, struct slice text);
 
 /* ---- interned names: topics, protocols, client ids and hosts are stored once; a name is a number, 0 is none ---- */
 
-struct name { struct hnode node; uint32_t refs, id, len; uint8_t text[]; };
+struct name {
+	struct hnode node;
+	uint32_t refs, id, len;
+	int64_t gone_below; /* of a topic: commits of lower log offset are a deleted topic's */
+	uint8_t text[];
+};
 struct names { struct htable by_text; struct name **by_id; size_t cap; uint32_t count; uint32_t *spare; size_t spare_cap; uint32_t spare_count; };
 uint32_t group_name_get(struct groups *g, struct slice text); /* with a reference */
 uint32_t group_name_find(const struct groups *g, struct slice text);
@@ -162,6 +167,14 @@ struct op {
 	uint32_t outstanding;
 	int16_t err;
 };
+/* A topic that was deleted while writes were under way that may hold commits for it, until they are over. */
+struct gone {
+	struct list link;
+	struct ticket *after; /* of the last of them; NULL: loading */
+	size_t len;
+	uint8_t topic[];
+};
+
 /* What is to be done when a write's outcome is known; keeps its groups from being freed. */
 struct ticket {
 	struct list link;
@@ -188,7 +201,10 @@ struct groups {
 	struct names names;
 	struct due_heap due;
 	struct list ops, tickets;
-	struct list *expire_at, *topic_at; /* where the walks go on; NULL: from the front */
+	struct list *expire_at, *sweep_at; /* where the walks go on; NULL: from the front */
+	struct list gone;
+	bool sweep_wanted, sweeping;
+	int64_t end;      /* above the log offset of everything that was replayed */
 	struct arena scratch;
 	struct groups_stats stats;
 	void (*on_event)(void *ctx, const struct groups_event *e);
@@ -283,6 +299,14 @@ static inline int64_t offset_expire_ms(const struct offset *o) { return o->extra
 void group_offset_apply(struct groups *g, struct group *gr, struct offset *v);
 void group_offset_clear(struct groups *g, struct group *gr, struct offset *o); /* nothing committed any more */
 void group_offsets_fini(struct groups *g, struct group *gr);
+
+/* Committed, for a topic that is deleted. */
+static inline bool offset_gone(const struct groups *g, const struct offset *o) { return o->log_offset >= 0 && o->log_offset < g->names.by_id[o->topic]->gone_below; }
+static inline bool offset_shown(const struct groups *g, const struct offset *o) { return o->log_offset >= 0 && !offset_gone(g, o); }
+
+/* group_delete.c */
+void group_gone_after(struct groups *g, const struct ticket *t); /* the write is over; NULL: loading is */
+void group_gone_fini(struct groups *g);
 
 /* group_records.c */
 struct pen *group_pen_new(void);

@@ -257,6 +257,8 @@ int groups_replay(struct groups *g, struct slice key, struct slice value, int64_
 	struct record r;
 	struct arena a;
 	arena_init(&a, 0);
+	if (offset >= g->end)
+		g->end = offset + 1;
 	int err = group_record_parse(key, value, &a, &r);
 	if (!err && r.type == RECORD_OFFSET)
 		replay_offset(g, &r, offset, producer_id);

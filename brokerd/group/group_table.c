@@ -80,6 +80,7 @@ uint32_t group_name_get(struct groups *g, struct slice text)
 		return group_name_ref(g, id);
 	struct name *n = mem_alloc(sizeof(*n) + text.len);
 	n->refs = 1;
+	n->gone_below = 0;
 	n->len = (uint32_t)text.len;
 	if (text.len)
 		memcpy(n->text, text.ptr, text.len);

@@ -643,5 +643,36 @@ def group_waits(c):
     check(d.wait(15 * c.slow) == 0, "it stops cleanly, alone")
 
 
+def group_topic_anew(c):
+    """A topic that is deleted and at once created anew: what was committed for the old one goes, what is committed for the new one stays."""
+    c.start(1, 1, offsets__topic__num__partitions=4, offsets__topic__replication__factor=1)
+    c.create_topic("t", 2, 1)
+    groups = ["old-%d" % i for i in range(400)]
+    for i in range(4):
+        commit(c, next(g for g in groups if partition_of(g, 4) == i), "t", {0: 1})  # each partition of the offsets topic serves
+    k = Kafka(coordinator(c, groups[0]), 20)
+    for g in groups:
+        k.post("OffsetCommit", 8, group_id=g, topics=[{"name": "t", "partitions": [{"partition_index": p, "committed_offset": 10 + p} for p in range(2)]}])
+    for g in groups:
+        a = k.next()
+        check(all(p["error_code"] == 0 for p in a["topics"][0]["partitions"]), "commit of %s: %s", g, a)
+    check(k.call("DeleteTopics", 4, topic_names=["t"], timeout_ms=10000)["responses"][0]["error_code"] == 0, "t is deleted")
+    c.until(lambda: k.call("CreateTopics", 5, topics=[{"name": "t", "num_partitions": 2, "replication_factor": 1}], timeout_ms=10000)["topics"][0]["error_code"] == 0,
+        "t is created anew", 20)
+    commit(c, groups[0], "t", {0: 20})
+    commit(c, "new", "t", {0: 21})
+
+    def shown(g):
+        return committed(c, g)
+    check(shown(groups[0]) == {("t", 0): 20}, "only the new topic's commit: %s", shown(groups[0]))
+    check(all(not shown(g) for g in groups[1::40]), "no commit of the old topic is shown")
+    c.until(lambda: {g["group_id"] for g in k.call("ListGroups", 4)["groups"]} == {groups[0], "new"}, "the old topic's offsets are removed, and so are groups without others", 20)
+    c.broker(1).kill()
+    c.broker(1).start()
+    c.wait_serving()
+    check(shown(groups[0]) == {("t", 0): 20} and shown("new") == {("t", 0): 21}, "after kill -9: %s %s", shown(groups[0]), shown("new"))
+    check(all(not shown(g) for g in groups[1::40]), "the others stay away")
+
+
 CASES = {f.__name__: f for f in (group_kcat, group_versions, group_zookeeper, internal_topic, group_golden, group_moves, group_twenty_range,
-    group_twenty_cooperative, group_thousand, group_waits)}
+    group_twenty_cooperative, group_thousand, group_waits, group_topic_anew)}

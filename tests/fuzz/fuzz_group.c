@@ -269,7 +269,11 @@ static void step(struct fuzz *f)
 		f->now += (int64_t)cursor_u8(&f->in) * 10000;
 		groups_expire(f->g, f->now, 1 + cursor_u8(&f->in) % 3, &f->out);
 		break;
-	case 13: groups_topic_deleted(f->g, a_topic(f), 1, &f->out); break;
+	case 13:
+		if (!groups_sweep(f->g, 1, &f->out))
+			break;
+		groups_topic_gone(f->g, a_topic(f));
+		break;
 	default:
 		fuzz_reads(f);
 		if (cursor_u8(&f->in) & 1)

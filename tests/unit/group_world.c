@@ -312,6 +312,8 @@ struct gcall *commit_call(struct world *w, const char *group, int32_t generation
 	struct groups_commit *r = &c->req.commit;
 	*r = (struct groups_commit){.group = own(c, group), .member = own(c, member), .generation = generation, .retention_ms = -1};
 	r->rows = rows_of(c, rows, &r->count);
+	for (uint32_t i = 0; i < r->count; i++)
+		r->rows[i].error = 0; /* none of them is refused */
 	c->call.response = r;
 	return c;
 }

@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "brokerd/group/coordinator.h"
+#include "brokerd/meta/image.h"
 #include "common/wire/kerr.h"
 #include "proto/kafka/kp.h"
+#include "proto/klamm/control.pb-c.h"
 #include "tests/unit/mini.h"
 
 static struct groups_config groups_config = {
@@ -68,6 +70,7 @@ struct call {
 	struct mini *b;
 	uint32_t loop; /* that it is posted to */
 	bool done;
+	struct image *image; /* that it carries; NULL: the broker's */
 	struct groups_commit commit;
 	struct groups_offset rows[64];
 	struct groups_fetch fetch;
@@ -77,7 +80,6 @@ struct call {
 	struct kp_join_group_response joined;
 	struct kp_heartbeat_request beat;
 	struct kp_heartbeat_response beaten;
-	const char *topics[1];
 };
 
 static void call_done(struct group_msg *m)
@@ -89,7 +91,7 @@ static void call_done(struct group_msg *m)
 static void call_run(void *ctx)
 {
 	struct call *k = ctx;
-	k->m.image = k->b->image;
+	k->m.image = k->image ? k->image : k->b->image;
 	group_post(&k->m);
 }
 
@@ -501,6 +503,32 @@ static void test_timer(void)
 	mini_end(&mw);
 }
 
+/* Tells all loops of broker 1 of an image; `deleted`: of a topic that it removed, or NULL. */
+struct news { struct msg msg; struct mini *b; uint32_t loop; const char *deleted; struct image *image; };
+
+static void news_deliver(struct msg *m)
+{
+	const struct news *n = CONTAINER_OF(m, struct news, msg);
+	coordinator_image(sides[n->b->id].c[n->loop], n->image, &n->deleted, n->deleted ? 1 : 0);
+}
+
+static void news_post(void *ctx)
+{
+	struct news *n = ctx;
+	n->msg.deliver = news_deliver;
+	loop_post(n->b->loops[n->loop], &n->msg);
+}
+
+static void tell(struct mini_world *mw, struct image *im, const char *deleted)
+{
+	struct news news[MINI_LOOPS];
+	for (uint32_t l = 0; l < MINI_LOOPS; l++) {
+		news[l] = (struct news){.b = &mw->b[1], .loop = l, .deleted = deleted, .image = im};
+		sim_process_run(mw->b[1].proc, news_post, &news[l]);
+	}
+	mini_run_ms(mw, 20);
+}
+
 /* Offsets of a deleted topic go, and stay away. */
 static void test_topic_deleted(void)
 {
@@ -512,13 +540,7 @@ static void test_topic_deleted(void)
 		snprintf(group, sizeof(group), "g%d", i);
 		CU_ASSERT_EQUAL(commit(&mw, 1, group, 0, i), 0);
 	}
-	struct call *k = call_new(&mw, 1, GROUP_TOPICS_DELETED);
-	k->topics[0] = "topic";
-	k->m.topics = k->topics;
-	k->m.count = 1;
-	post(k);
-	CU_ASSERT_FATAL(mini_wait(&mw, is_done, k, 1000));
-	call_free(k);
+	tell(&mw, mw.b[1].image, "topic");
 	mini_run_ms(&mw, 1000);
 	for (int i = 0; i < 500; i += 50) {
 		snprintf(group, sizeof(group), "g%d", i);
@@ -529,6 +551,80 @@ static void test_topic_deleted(void)
 	next_epoch(&mw);
 	lead_alone(&mw, 1, "");
 	expect_offset(&mw, 1, "g250", 0, -1);
+	mini_end(&mw);
+}
+
+/* The image and one more topic: "topic", with this id. */
+static struct image *with_topic(struct image *base, uint8_t id)
+{
+	uint8_t bytes[16] = {id};
+	int32_t replicas[] = {1};
+	Klamm__Control__Partition p, *parts[] = {&p};
+	Klamm__Control__Topic t, *topics[] = {&t};
+	Klamm__Control__Changes ch;
+	struct image *im;
+	struct image_changes changes;
+	klamm__control__partition__init(&p);
+	p.leader = 1;
+	p.replicas = p.isr = replicas;
+	p.n_replicas = p.n_isr = 1;
+	klamm__control__topic__init(&t);
+	t.topic_id.data = bytes;
+	t.topic_id.len = sizeof(bytes);
+	t.name = (char *)(uintptr_t)"topic";
+	t.full = true;
+	t.partitions = parts;
+	t.n_partitions = 1;
+	klamm__control__changes__init(&ch);
+	ch.topics = topics;
+	ch.n_topics = 1;
+	CU_ASSERT_EQUAL_FATAL(image_apply(base, image_controller_epoch(base), image_seq(base) + 1, &ch, &im, &changes), 0);
+	image_changes_free(&changes);
+	return im;
+}
+
+/* A commit whose sender knows of this image. */
+static int16_t commit_as_of(struct mini_world *mw, struct image *im, const char *group, int64_t offset)
+{
+	struct call *k = call_new(mw, 1, GROUP_COMMIT);
+	k->image = im;
+	k->commit = (struct groups_commit){.group = slice_str(group), .member = slice_str(""), .generation = -1, .retention_ms = -1, .rows = k->rows, .count = 1};
+	k->rows[0] = (struct groups_offset){.topic = slice_str("topic"), .offset = offset, .leader_epoch = 3, .commit_timestamp = -1};
+	k->m.call.version = 9;
+	k->m.call.request = k->m.call.response = &k->commit;
+	post(k);
+	CU_ASSERT_FATAL(mini_wait(mw, is_done, k, 20000));
+	int16_t error = k->m.error ? k->m.error : k->rows[0].error;
+	call_free(k);
+	return error;
+}
+
+/* A topic is deleted and at once there again: loops hear of it at different times, and a commit is never taken for one of the other topic. */
+static void test_topic_anew(void)
+{
+	struct mini_world mw;
+	begin(&mw, 29, 1);
+	lead_alone(&mw, 1, "1");
+	struct image *old = with_topic(mw.b[1].image, 1), *new = with_topic(mw.b[1].image, 2);
+	tell(&mw, old, NULL);
+	CU_ASSERT_EQUAL(commit_as_of(&mw, old, "g", 10), 0);
+	CU_ASSERT_EQUAL(commit_as_of(&mw, old, "h", 11), 0);
+	CU_ASSERT_EQUAL(commit_as_of(&mw, new, "g", 20), KERR_UNKNOWN_TOPIC_OR_PARTITION); /* the sender is ahead */
+	expect_offset(&mw, 1, "g", 0, 10);
+	tell(&mw, new, "topic");
+	CU_ASSERT_EQUAL(commit_as_of(&mw, old, "h", 12), KERR_UNKNOWN_TOPIC_OR_PARTITION); /* the sender is behind */
+	CU_ASSERT_EQUAL(commit_as_of(&mw, new, "g", 21), 0);
+	mini_run_ms(&mw, 1000);
+	expect_offset(&mw, 1, "g", 0, 21);
+	expect_offset(&mw, 1, "h", 0, -1);
+	mini_kill(&mw, 1);
+	image_unref(old);
+	image_unref(new);
+	start_broker(&mw, 1);
+	next_epoch(&mw);
+	lead_alone(&mw, 1, "");
+	expect_offset(&mw, 1, "g", 0, 21);
+	expect_offset(&mw, 1, "h", 0, -1);
 	mini_end(&mw);
 }
 
@@ -560,5 +656,6 @@ static void test_expiry(void)
 }
 
 UNIT_MAIN("coordinator", {"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading}, {"moves", test_moves}, {"resign", test_resign},
-	  {"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused}, {"timer", test_timer}, {"topic_deleted", test_topic_deleted},
+	  {"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused}, {"timer", test_timer},
+	  {"topic_deleted", test_topic_deleted}, {"topic_anew", test_topic_anew},
 	  {"expiry", test_expiry})

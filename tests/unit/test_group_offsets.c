@@ -497,6 +497,16 @@ static void test_delete_large(void)
 	world_end(&w);
 }
 
+/* Sweeps until nothing is left; how many steps it took. */
+static int sweep(struct world *w, uint32_t budget)
+{
+	int steps = 1;
+	for (; !groups_sweep(w->g, budget, &w->out); steps++)
+		world_take(w);
+	world_take(w);
+	return steps;
+}
+
 static void test_topic_deleted(void)
 {
 	/* its offsets go, those on their way too, of active groups as well; a group that had nothing else goes */
@@ -509,24 +519,129 @@ static void test_topic_deleted(void)
 	commit(&w, "c", -1, "", "u/0=1");
 	w.auto_write = false;
 	struct gcall *late = commit(&w, "c", -1, "", "t/3=3");
-	int calls = 1;
-	for (; !groups_topic_deleted(w.g, slice_str("t"), 3, &w.out); calls++)
-		world_take(&w);
-	CU_ASSERT_EQUAL(calls, 2);
-	world_take(&w);
+	groups_topic_gone(w.g, slice_str("t"));
+	groups_topic_gone(w.g, slice_str("unknown"));
+	CU_ASSERT(!groups_sweeping(w.g)); /* it waits for what is on its way */
+	CU_ASSERT_EQUAL(fetch(&w, "a", "t", 0), 1);
 	world_written(&w, 0);
 	CU_ASSERT(late->answered && late->req.commit.rows[0].error == 0);
+	CU_ASSERT(groups_sweeping(w.g));
 	for (int i = 0; i < 2; i++) {
 		CU_ASSERT_EQUAL(fetch(&w, "act", "t", 0), -1);
 		CU_ASSERT_EQUAL(fetch(&w, "act", "u", 0), 2);
 		CU_ASSERT_EQUAL(fetch(&w, "a", "t", 1), -1);
 		CU_ASSERT_EQUAL(fetch(&w, "a", "u", 1), 3);
 		CU_ASSERT_EQUAL(fetch(&w, "c", "t", 3), -1);
-		CU_ASSERT_EQUAL(state_of(&w, "b"), '-');
-		CU_ASSERT(groups_topic_deleted(w.g, slice_str("t"), 1, &w.out));
+		if (i == 0) /* not shown; now removed */
+			CU_ASSERT_EQUAL(sweep(&w, 3), 2);
 		w.auto_write = true;
+		world_written(&w, 0);
+		CU_ASSERT_EQUAL(state_of(&w, "b"), '-');
+		CU_ASSERT_EQUAL(sweep(&w, 1), 1);
 		world_reload(&w);
 	}
+	world_end(&w);
+}
+
+static void test_topic_anew(void)
+{
+	/* deleted, and at once there again under the same name: what is committed from then on stays, whenever the rest is removed */
+	struct world w;
+	world_begin(&w);
+	commit(&w, "a", -1, "", "t/0=1 t/1=2 t/2=3");
+	commit(&w, "b", -1, "", "t/0=4");
+	w.auto_write = false;
+	struct gcall *old = commit(&w, "a", -1, "", "t/0=10 t/3=11");
+	groups_topic_gone(w.g, slice_str("t"));
+	struct gcall *new = commit(&w, "a", -1, "", "t/0=20");
+	world_written_one(&w, 0);
+	CU_ASSERT(old->answered && !new->answered);
+	CU_ASSERT_EQUAL(fetch(&w, "a", "t", 0), -1);
+	CU_ASSERT_EQUAL(fetch(&w, "b", "t", 0), -1);
+	struct groups_fetch all = {.group = slice_str("a"), .all = true};
+	struct arena arena;
+	arena_init(&arena, 0);
+	groups_fetch(w.g, &all, &arena);
+	CU_ASSERT_EQUAL(all.count, 0);
+	arena_fini(&arena);
+	CU_ASSERT_EQUAL(sweep(&w, 1), 2); /* while a commit for t/0 is on its way */
+	commit(&w, "a", -1, "", "t/1=21");
+	world_written(&w, 0);
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(fetch(&w, "a", "t", 0), 20);
+		CU_ASSERT_EQUAL(fetch(&w, "a", "t", 1), 21);
+		CU_ASSERT_EQUAL(fetch(&w, "a", "t", 2), -1);
+		CU_ASSERT_EQUAL(fetch(&w, "a", "t", 3), -1);
+		CU_ASSERT_EQUAL(fetch(&w, "b", "t", 0), -1);
+		world_reload(&w);
+	}
+	world_end(&w);
+}
+
+static void test_topic_anew_fails(void)
+{
+	/* the new topic's commit was under way during the sweep, and was not written: expiry removes the old one */
+	struct world w;
+	world_begin(&w);
+	const char *id = subscribed(&w, "act", "consumer", "t");
+	commit(&w, "act", 1, id, "t/0=1 t/1=2");
+	w.auto_write = false;
+	groups_topic_gone(w.g, slice_str("t"));
+	struct gcall *new = commit(&w, "act", 1, id, "t/0=20");
+	sweep(&w, 10);
+	world_written_one(&w, KERR_NOT_ENOUGH_REPLICAS);
+	world_written(&w, 0);
+	CU_ASSERT_EQUAL(new->req.commit.rows[0].error, KERR_COORDINATOR_NOT_AVAILABLE);
+	CU_ASSERT_EQUAL(fetch(&w, "act", "t", 0), -1);
+	CU_ASSERT(groups_expire(w.g, w.now, 10, &w.out));
+	world_take(&w);
+	world_written(&w, 0);
+	world_reload(&w);
+	CU_ASSERT_EQUAL(fetch(&w, "act", "t", 0), -1);
+	CU_ASSERT_EQUAL(fetch(&w, "act", "t", 1), -1);
+	world_end(&w);
+}
+
+static void test_topic_deleted_loading(void)
+{
+	/* everything that is loaded is of the topic that was deleted meanwhile */
+	struct world w;
+	world_begin(&w);
+	commit(&w, "a", -1, "", "t/0=1 u/0=2");
+	struct groups *g = groups_new(0, 2, 1, &w.cfg);
+	for (uint32_t i = 0; i < w.log_count; i++) {
+		const struct logged *l = &w.log[i];
+		groups_topic_gone(g, slice_str("t"));
+		CU_ASSERT_EQUAL(groups_replay(g, slice_make(l->key, l->key_len), slice_make(l->value, l->value_len), l->offset, -1), 0);
+	}
+	CU_ASSERT(!groups_sweeping(g));
+	groups_loaded(g, w.now, &w.out);
+	groups_free(w.g);
+	w.g = g;
+	CU_ASSERT_EQUAL(fetch(&w, "a", "t", 0), -1);
+	sweep(&w, 10);
+	commit(&w, "a", -1, "", "t/0=5");
+	world_reload(&w);
+	CU_ASSERT_EQUAL(fetch(&w, "a", "t", 0), 5);
+	CU_ASSERT_EQUAL(fetch(&w, "a", "u", 0), 2);
+	world_end(&w);
+}
+
+static void test_refused_rows(void)
+{
+	/* a row that the caller refused keeps its error and is not committed; the others are */
+	struct world w;
+	world_begin(&w);
+	struct gcall *c = commit_call(&w, "a", -1, "", "t/0=1 u/0=2");
+	c->req.commit.rows[0].error = KERR_UNKNOWN_TOPIC_OR_PARTITION;
+	groups_commit(w.g, &c->call, w.now, &w.out);
+	world_take(&w);
+	world_written(&w, 0);
+	CU_ASSERT(c->answered);
+	CU_ASSERT_EQUAL(c->req.commit.rows[0].error, KERR_UNKNOWN_TOPIC_OR_PARTITION);
+	CU_ASSERT_EQUAL(c->req.commit.rows[1].error, 0);
+	CU_ASSERT_EQUAL(fetch(&w, "a", "t", 0), -1);
+	CU_ASSERT_EQUAL(fetch(&w, "a", "u", 0), 2);
 	world_end(&w);
 }
 
@@ -563,4 +678,5 @@ UNIT_MAIN("group_offsets",
 	{"each_offset", test_each_offset}, {"transactions", test_transactions}, {"pending_keeps", test_pending_keeps}, {"expiry_simple", test_expiry_simple},
 	{"expiry_empty", test_expiry_empty}, {"expiry_stable", test_expiry_stable}, {"expiry_own", test_expiry_own}, {"expiry_steps", test_expiry_steps},
 	{"offset_delete", test_offset_delete}, {"delete_group", test_delete_group}, {"delete_large", test_delete_large}, {"topic_deleted", test_topic_deleted},
+	{"topic_anew", test_topic_anew}, {"topic_anew_fails", test_topic_anew_fails}, {"topic_deleted_loading", test_topic_deleted_loading}, {"refused_rows", test_refused_rows},
 	{"memory", test_memory})
