@@ -105,6 +105,16 @@ static void end_synonyms(struct describe *d, resp_config *o)
 
 /* ---- topics ---- */
 
+/* Kafka shows a value in force as its parser left it, and the synonyms that lead to it as somebody wrote them. */
+static const char *as_parsed(struct api_call *c, enum config_type type, const char *value)
+{
+	struct str text = {0};
+	config_value_normal(type, value, &text);
+	const char *shown = arena_strndup(&c->r->arena, str_cstr(&text), text.len);
+	str_fini(&text);
+	return shown;
+}
+
 /* What a topic without the override gets from its broker. */
 static const char *inherited(struct api_call *c, const struct topic_config_key *k)
 {
@@ -113,7 +123,7 @@ static const char *inherited(struct api_call *c, const struct topic_config_key *
 	int64_t ms;
 	if (v && strcmp(name, k->broker_key) != 0 && broker_key_ms(name, v, &ms) == 0) /* in hours or minutes */
 		return arena_printf(&c->r->arena, "%lld", (long long)ms);
-	return v ? v : k->default_value;
+	return as_parsed(c, k->type, v ? v : k->default_value);
 }
 
 static void inherit(struct describe *d)
@@ -185,7 +195,8 @@ static void describe_broker(struct describe *d, bool own)
 		if (!wanted(d->r, k->name) || (!there && (!own || mode == CONFIG_DYNAMIC_ONLY)))
 			continue;
 		resp_config *o = add_config(d, k->name, k->type, k->doc);
-		o->value = o->is_sensitive ? (struct slice){0} : nullable(v);
+		if (v && !o->is_sensitive)
+			o->value = slice_str(own ? as_parsed(c, k->type, v) : v);
 		o->read_only = mode == CONFIG_READ_ONLY;
 		begin_synonyms(d, o);
 		add_broker_synonyms(c, o, k->name, !own);

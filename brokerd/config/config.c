@@ -294,7 +294,7 @@ static void read_log_settings(struct reader *r)
 		(void)number(r, numbers[i]);
 	check_values(r);
 	const char *cp = text(r, "log.cleanup.policy");
-	if (strcmp(cp, "delete"))
+	if (!config_value_same(CONFIG_LIST, cp, "delete"))
 		fail(r, "log.cleanup.policy", "only `delete` is built yet");
 	if (!r->failed)
 		running_log_defaults(r->c, NULL, &r->c->log);

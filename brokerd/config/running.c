@@ -69,6 +69,21 @@ static int64_t number(const struct broker_config *cfg, const struct image *im, c
 	return v && config_i64(v, &n) == 0 ? n : 0;
 }
 
+/* ZooKeeper may hold anything: what is no flag leaves *out as it is. */
+static void flag(const char *value, bool *out)
+{
+	bool on;
+	if (value && config_bool(value, &on) == 0)
+		*out = on;
+}
+
+static bool append_time(const char *value)
+{
+	size_t len = 0;
+	value = value ? config_trim(value, &len) : "";
+	return len == strlen("LogAppendTime") && memcmp(value, "LogAppendTime", len) == 0;
+}
+
 /* The old key speaks where the newer one is at its default, "no bound". */
 static int64_t timestamp_bound(int64_t bound, int64_t difference)
 {
@@ -97,10 +112,9 @@ void running_log_defaults(const struct broker_config *cfg, const struct image *i
 	int64_t difference = number(cfg, im, "log.message.timestamp.difference.max.ms");
 	l->timestamp_before_max_ms = timestamp_bound(number(cfg, im, "log.message.timestamp.before.max.ms"), difference);
 	l->timestamp_after_max_ms = timestamp_bound(number(cfg, im, "log.message.timestamp.after.max.ms"), difference);
-	const char *type = running_value(cfg, im, "log.message.timestamp.type", NULL, NULL);
-	l->log_append_time = type && !strcmp(type, "LogAppendTime");
-	const char *convert = running_value(cfg, im, "log.message.downconversion.enable", NULL, NULL);
-	l->downconversion = !convert || strcmp(convert, "false");
+	l->log_append_time = append_time(running_value(cfg, im, "log.message.timestamp.type", NULL, NULL));
+	l->downconversion = true;
+	flag(running_value(cfg, im, "log.message.downconversion.enable", NULL, NULL), &l->downconversion);
 	const char *policy = running_value(cfg, im, "log.cleanup.policy", NULL, NULL);
 	l->cleanup_delete = policy && strstr(policy, "delete");
 	l->cleanup_compact = policy && strstr(policy, "compact");
@@ -157,7 +171,7 @@ static void override_timestamps(const struct running *r, const struct image_topi
 	ret->timestamp_after_max_ms = timestamp_bound(after, difference);
 	const char *tt = image_topic_config(t, "message.timestamp.type");
 	if (tt)
-		ret->log_append_time = !strcmp(tt, "LogAppendTime");
+		ret->log_append_time = append_time(tt);
 }
 
 void running_topic_log(void *seat, const struct image *im, const struct image_topic *t, struct log_config *ret)
@@ -178,9 +192,7 @@ void running_topic_log(void *seat, const struct image *im, const struct image_to
 	override_i64(t, "flush.messages", &ret->flush_messages);
 	override_i64(t, "flush.ms", &ret->flush_ms);
 	override_timestamps(r, t, ret);
-	const char *convert = image_topic_config(t, "message.downconversion.enable");
-	if (convert)
-		ret->downconversion = strcmp(convert, "false");
+	flag(image_topic_config(t, "message.downconversion.enable"), &ret->downconversion);
 	const char *cp = image_topic_config(t, "cleanup.policy");
 	if (cp) {
 		ret->cleanup_delete = strstr(cp, "delete") != NULL;

@@ -2,17 +2,27 @@
 #include "common/config/value.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define BLANKS " \t\r\n\f"
+#define BLANKS " \t\r\n\f\v"
 
-/* Copies `value` without the blanks around it; false if it is too long to be a number or a word for a flag. */
-static bool trimmed(const char *value, char *out, size_t cap)
+const char *config_trim(const char *value, size_t *ret_len)
 {
 	value += strspn(value, BLANKS);
 	size_t len = strlen(value);
 	while (len && strchr(BLANKS, value[len - 1]))
 		len--;
+	*ret_len = len;
+	return value;
+}
+
+/* Copies `value` without the blanks around it; false if it is too long to be a number or a word for a flag. */
+static bool trimmed(const char *value, char *out, size_t cap)
+{
+	size_t len;
+	value = config_trim(value, &len);
 	if (len >= cap)
 		return false;
 	memcpy(out, value, len);
@@ -32,14 +42,19 @@ int config_bool(const char *value, bool *ret)
 	return trimmed(value, text, sizeof(text)) ? str_to_bool(text, ret) : ERR_INVAL;
 }
 
+/* As Java reads it, which takes "0.5f" and "0.5D". */
 static int read_double(const char *value, double *ret)
 {
 	char text[64];
-	return trimmed(value, text, sizeof(text)) ? str_to_double(text, ret) : ERR_INVAL;
+	if (!trimmed(value, text, sizeof(text)))
+		return ERR_INVAL;
+	size_t len = strlen(text);
+	if (len > 1 && strchr("fFdD", text[len - 1]))
+		text[len - 1] = 0;
+	return str_to_double(text, ret);
 }
 
-/* The next entry of a comma-separated list without its blanks; NULL at the end. */
-static const char *next_entry(const char **list, size_t *ret_len)
+const char *config_list_next(const char **list, size_t *ret_len)
 {
 	const char *p = *list;
 	if (!p)
@@ -58,7 +73,7 @@ static const char *next_entry(const char **list, size_t *ret_len)
 bool config_word_in(const char *words, const char *word, size_t len)
 {
 	size_t n;
-	for (const char *w; (w = next_entry(&words, &n));)
+	for (const char *w; (w = config_list_next(&words, &n));)
 		if (n == len && memcmp(w, word, n) == 0)
 			return true;
 	return false;
@@ -79,7 +94,7 @@ static bool numeric_address(const char *s, size_t len)
 int config_next_ip_limit(const char **list, char ret_address[CONFIG_ADDRESS_MAX], int32_t *ret_count)
 {
 	size_t len;
-	const char *e = next_entry(list, &len);
+	const char *e = config_list_next(list, &len);
 	if (!e || (len == 0 && !*list))
 		return ERR_NOENT;
 	size_t host = len;
@@ -113,10 +128,10 @@ void config_list_append(struct str *out, const char *list, const char *more)
 {
 	size_t n;
 	const char *old = list;
-	for (const char *e; (e = next_entry(&list, &n));)
+	for (const char *e; (e = config_list_next(&list, &n));)
 		if (n)
 			add_entry(out, e, n);
-	for (const char *e; (e = next_entry(&more, &n));)
+	for (const char *e; (e = config_list_next(&more, &n));)
 		if (n && !config_word_in(old, e, n))
 			add_entry(out, e, n);
 }
@@ -124,7 +139,7 @@ void config_list_append(struct str *out, const char *list, const char *more)
 void config_list_subtract(struct str *out, const char *list, const char *less)
 {
 	size_t n;
-	for (const char *e; (e = next_entry(&list, &n));)
+	for (const char *e; (e = config_list_next(&list, &n));)
 		if (n && !config_word_in(less, e, n))
 			add_entry(out, e, n);
 }
@@ -180,7 +195,7 @@ static int check_word(const char *key, const char *word, size_t len, const struc
 	(void)refuse(problem, key, word, len);
 	str_add(problem, "String must be one of: ");
 	const char *words = r->words;
-	for (const char *w; (w = next_entry(&words, &n));) {
+	for (const char *w; (w = config_list_next(&words, &n));) {
 		str_add_bytes(problem, w, n);
 		if (words)
 			str_add(problem, ", ");
@@ -204,13 +219,13 @@ int config_value_check(const char *key, const char *value, const struct config_r
 	case CONFIG_LONG: return check_number(key, value, r, problem);
 	case CONFIG_DOUBLE: return check_double(key, value, r, problem);
 	case CONFIG_STRING: {
-		const char *word = next_entry(&value, &n); /* no key whose words are limited takes a comma */
-		return !r->words ? 0 : value ? check_word(key, word, strlen(word), r, problem) : check_word(key, word, n, r, problem);
+		const char *word = config_trim(value, &n);
+		return r->words ? check_word(key, word, n, r, problem) : 0;
 	}
 	case CONFIG_LIST:
 		if (!r->words || !value[strspn(value, BLANKS)]) /* the empty list is one */
 			return 0;
-		for (const char *e; (e = next_entry(&value, &n));)
+		for (const char *e; (e = config_list_next(&value, &n));)
 			if (check_word(key, e, n, r, problem))
 				return ERR_INVAL;
 		return 0;
@@ -220,24 +235,93 @@ int config_value_check(const char *key, const char *value, const struct config_r
 	return ERR_INVAL;
 }
 
-bool config_value_same(enum config_type type, const char *a, const char *b)
+/* As Java writes it: the fewest digits that mean this number, with at least one behind the point, and an exponent outside of 10^-3 to 10^7. */
+static void add_double(double d, struct str *out)
 {
-	int64_t n, m;
-	double x, y;
-	bool p, q;
+	char text[40], digits[24];
+	int n = 0, exponent = 0;
+	for (int precision = 1; precision <= 17; precision++) {
+		snprintf(text, sizeof(text), "%.*e", precision - 1, d);
+		double back = strtod(text, NULL);
+		if (!(back < d) && !(back > d))
+			break;
+	}
+	const char *e = strchr(text, 'e');
+	for (const char *p = text; e && p < e; p++)
+		if (*p >= '0' && *p <= '9')
+			digits[n++] = *p;
+	digits[n] = 0;
+	exponent = e ? atoi(e + 1) : 0;
+	str_add(out, *text == '-' ? "-" : "");
+	if (strspn(digits, "0") == (size_t)n)
+		str_add(out, "0.0");
+	else if (exponent < -3 || exponent >= 7)
+		str_printf(out, "%c.%sE%d", digits[0], n > 1 ? digits + 1 : "0", exponent);
+	else if (exponent < 0)
+		str_printf(out, "0.%.*s%s", -exponent - 1, "000", digits);
+	else if (n <= exponent + 1)
+		str_printf(out, "%s%.*s.0", digits, exponent + 1 - n, "0000000");
+	else
+		str_printf(out, "%.*s.%s", exponent + 1, digits, digits + exponent + 1);
+}
+
+void config_value_normal(enum config_type type, const char *value, struct str *out)
+{
+	int64_t n;
+	double d;
+	bool b;
+	size_t len;
+	const char *sep = "";
 	switch (type) {
+	case CONFIG_BOOLEAN:
+		if (config_bool(value, &b))
+			break;
+		str_add(out, b ? "true" : "false");
+		return;
 	case CONFIG_INT:
 	case CONFIG_SHORT:
 	case CONFIG_LONG:
-		return config_i64(a, &n) == 0 && config_i64(b, &m) == 0 && n == m;
+		if (config_i64(value, &n))
+			break;
+		str_printf(out, "%" PRId64, n);
+		return;
 	case CONFIG_DOUBLE:
-		return read_double(a, &x) == 0 && read_double(b, &y) == 0 && !(x < y) && !(x > y);
-	case CONFIG_BOOLEAN:
-		return config_bool(a, &p) == 0 && config_bool(b, &q) == 0 && p == q;
-	case CONFIG_STRING:
+		if (read_double(value, &d))
+			break;
+		add_double(d, out);
+		return;
 	case CONFIG_LIST:
+		for (const char *e; (e = config_list_next(&value, &len)); sep = ",") {
+			str_add(out, sep);
+			str_add_bytes(out, e, len);
+		}
+		return;
+	case CONFIG_STRING:
 	case CONFIG_CLASS:
-	case CONFIG_PASSWORD: break;
+	case CONFIG_PASSWORD:
+		value = config_trim(value, &len);
+		str_add_bytes(out, value, len);
+		return;
 	}
-	return strcmp(a, b) == 0;
+	str_add(out, value);
+}
+
+bool config_value_same(enum config_type type, const char *a, const char *b)
+{
+	int64_t n;
+	double d;
+	bool flag, set = true;
+	if (type == CONFIG_INT || type == CONFIG_SHORT || type == CONFIG_LONG)
+		set = config_i64(a, &n) == 0;
+	else if (type == CONFIG_DOUBLE)
+		set = read_double(a, &d) == 0;
+	else if (type == CONFIG_BOOLEAN)
+		set = config_bool(a, &flag) == 0;
+	struct str x = {0}, y = {0};
+	config_value_normal(type, a, &x);
+	config_value_normal(type, b, &y);
+	bool same = set && strcmp(str_cstr(&x), str_cstr(&y)) == 0;
+	str_fini(&x);
+	str_fini(&y);
+	return same;
 }

@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/config/broker_key.h"
+#include "common/config/topic_config.h"
 
 /* ---- ids ---- */
 
@@ -127,6 +128,16 @@ void plan_configs_put(struct plan_configs *c, const char *key, const char *value
 	memmove(c->v + i + 1, c->v + i, sizeof(*c->v) * (size_t)(c->n - i));
 	c->v[i] = (struct plan_config){mem_strdup(key), mem_strdup(value)};
 	c->n++;
+}
+
+void plan_configs_put_topic(struct plan_configs *c, const char *key, const char *value)
+{
+	const struct topic_config_key *k = topic_config_find(key);
+	struct str text = {0};
+	if (k)
+		config_value_normal(k->type, value, &text);
+	plan_configs_put(c, key, k ? str_cstr(&text) : value);
+	str_fini(&text);
 }
 
 void plan_configs_remove(struct plan_configs *c, const char *key)
@@ -427,8 +438,8 @@ struct plan_entity *plan_entity_get(struct plan_image *im, int32_t id)
 
 static int32_t positive(const char *text, int32_t otherwise)
 {
-	int32_t v;
-	return text && str_to_i32(text, &v) == 0 && v >= 1 ? v : otherwise;
+	int64_t v; /* of a broker's file or /config/brokers it stands here as written */
+	return text && config_i64(text, &v) == 0 && v >= 1 && v <= INT32_MAX ? (int32_t)v : otherwise;
 }
 
 #define MIN_ISR_KEY "min.insync.replicas"
@@ -495,5 +506,5 @@ bool plan_unclean_allowed(const struct plan_image *im, const struct plan_topic *
 {
 	bool on = false;
 	const char *key = "unclean.leader.election.enable";
-	return str_to_bool(plan_cluster_config(im, t, key, key, "false"), &on) == 0 && on;
+	return config_bool(plan_cluster_config(im, t, key, key, "false"), &on) == 0 && on;
 }

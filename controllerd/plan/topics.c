@@ -98,8 +98,8 @@ static int16_t take_manual(struct plan_new_topic *t, struct str *problem)
 
 static int32_t cluster_number(const struct plan_image *im, const char *key)
 {
-	int32_t v;
-	return str_to_i32(plan_cluster_config(im, NULL, NULL, key, "1"), &v) == 0 && v >= 1 ? v : 1;
+	int64_t v;
+	return config_i64(plan_cluster_config(im, NULL, NULL, key, "1"), &v) == 0 && v >= 1 && v <= INT32_MAX ? (int32_t)v : 1;
 }
 
 static int16_t place(const struct plan_image *im, struct plan_new_topic *t, struct str *problem)

@@ -34,6 +34,7 @@ static void fill_configs(struct push_pending *q, struct kp_create_topics_respons
 		} else {
 			c->config_source = !v ? 5 : plan_configs_get(&im->default_config, name) ? 3 : 4; /* default, dynamic default, static broker config */
 		}
+		struct str shown = {0};
 		v = v ? v : k->default_value;
 		for (int32_t n = 0; n < set_count; n++)
 			if (strcmp(set[n].key, k->name) == 0) {
@@ -41,7 +42,9 @@ static void fill_configs(struct push_pending *q, struct kp_create_topics_respons
 				c->config_source = 1; /* topic */
 			}
 		c->name = slice_str(k->name);
-		c->value = slice_str(arena_strndup(&q->arena, v, strlen(v)));
+		config_value_normal(k->type, v, &shown);
+		c->value = slice_str(arena_strndup(&q->arena, shown.len ? shown.ptr : "", shown.len));
+		str_fini(&shown);
 	}
 }
 

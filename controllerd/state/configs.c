@@ -31,14 +31,17 @@ static bool same(const struct plan_configs *a, const struct plan_configs *b)
 
 void state_take_topic_config(struct state *s, struct plan_topic *t, struct plan_configs *set, bool node)
 {
+	struct plan_configs parsed = {0};
 	t->has_config_node = node;
-	if (same(&t->config, set)) {
-		plan_configs_fini(set);
+	for (int32_t i = 0; i < set->n; i++)
+		plan_configs_put_topic(&parsed, set->v[i].key, set->v[i].value);
+	plan_configs_fini(set);
+	if (same(&t->config, &parsed)) {
+		plan_configs_fini(&parsed);
 		return;
 	}
 	plan_configs_fini(&t->config);
-	t->config = *set;
-	*set = (struct plan_configs){0};
+	t->config = parsed;
 	state_publish_topic(s, t, true);
 	for (int32_t i = 0; i < t->partition_count; i++) /* min.insync.replicas, unclean.leader.election.enable */
 		if (t->partitions[i].replicas.n)

@@ -380,6 +380,55 @@ static void test_running(void)
 	finish();
 }
 
+/* Kafka parses and shows the result; pairs as Kafka 3.9.1 answered them. */
+static void test_as_parsed(void)
+{
+	static const struct { enum config_type type; const char *value, *shown; } rows[] = {
+		{CONFIG_BOOLEAN, " TRUE ", "true"}, {CONFIG_BOOLEAN, " False", "false"}, {CONFIG_BOOLEAN, "yes", "yes"},
+		{CONFIG_LONG, " 5 ", "5"}, {CONFIG_LONG, "+5", "5"}, {CONFIG_LONG, "007", "7"}, {CONFIG_LONG, "-0", "0"}, {CONFIG_INT, "x", "x"}, {CONFIG_LONG, "", ""},
+		{CONFIG_LONG, "-9223372036854775808", "-9223372036854775808"},
+		{CONFIG_LIST, "delete , compact", "delete,compact"}, {CONFIG_LIST, " ", ""}, {CONFIG_LIST, "0:1,", "0:1,"}, {CONFIG_LIST, ",0:1", ",0:1"}, {CONFIG_LIST, " a ", "a"},
+		{CONFIG_STRING, " CreateTime ", "CreateTime"}, {CONFIG_CLASS, " a.B", "a.B"}, {CONFIG_PASSWORD, "s ", "s"},
+		{CONFIG_DOUBLE, "0.50", "0.5"}, {CONFIG_DOUBLE, " .5 ", "0.5"}, {CONFIG_DOUBLE, "5e-1", "0.5"}, {CONFIG_DOUBLE, "0.5f", "0.5"}, {CONFIG_DOUBLE, "1", "1.0"},
+		{CONFIG_DOUBLE, "1e-5", "1.0E-5"}, {CONFIG_DOUBLE, "0.1234567890123456789", "0.12345678901234568"}, {CONFIG_DOUBLE, "0", "0.0"}, {CONFIG_DOUBLE, "0.001", "0.001"},
+		{CONFIG_DOUBLE, "0.00025", "2.5E-4"}, {CONFIG_DOUBLE, "9999999", "9999999.0"}, {CONFIG_DOUBLE, "10000000", "1.0E7"}, {CONFIG_DOUBLE, "1500.25", "1500.25"},
+		{CONFIG_DOUBLE, "-20", "-20.0"}, {CONFIG_DOUBLE, "1.7976931348623157E308", "1.7976931348623157E308"}, {CONFIG_DOUBLE, "half", "half"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct str got = {0};
+		config_value_normal(rows[i].type, rows[i].value, &got);
+		bool good = !strcmp(str_cstr(&got), rows[i].shown);
+		CU_ASSERT(good);
+		if (!good)
+			printf("    `%s` became `%s`, not `%s`\n", rows[i].value, str_cstr(&got), rows[i].shown);
+		str_fini(&got);
+	}
+	CU_ASSERT(config_value_same(CONFIG_STRING, "producer ", "producer"));
+	CU_ASSERT(config_value_same(CONFIG_DOUBLE, "1", "1.00"));
+	CU_ASSERT_FALSE(config_value_same(CONFIG_LONG, "x", "x")); /* is no setting at all */
+}
+
+/* What Kafka takes in spite of blanks and capitals takes effect. */
+static void test_running_blanks(void)
+{
+	struct image *im = with_configs(image_empty(), "brokers/<default>",
+		PAIRS("log.message.timestamp.type", " LogAppendTime ", "log.message.downconversion.enable", "FALSE", "message.max.bytes", " +700"));
+	struct image_config over[] = {{(char *)(uintptr_t)"message.downconversion.enable", (char *)(uintptr_t)" True"}, {(char *)(uintptr_t)"message.timestamp.type", (char *)(uintptr_t)" CreateTime"}};
+	struct image_topic t = {.name = (char *)(uintptr_t)"t", .config = over, .config_count = ARRAY_LEN(over)};
+	struct log_config l;
+	CU_ASSERT_EQUAL_FATAL(parse(BASE), 0);
+	struct running_seat seat = {.file = cfg};
+	CU_ASSERT(running_of(&seat, im)->log.log_append_time);
+	CU_ASSERT_FALSE(running_of(&seat, im)->log.downconversion);
+	CU_ASSERT_EQUAL(running_of(&seat, im)->log.max_message_bytes, 700);
+	running_topic_log(&seat, im, &t, &l);
+	CU_ASSERT(l.downconversion);
+	CU_ASSERT_FALSE(l.log_append_time);
+	running_seat_fini(&seat);
+	image_unref(im);
+	finish();
+}
+
 static void test_running_topic(void)
 {
 	struct image *im = with_configs(image_empty(), "brokers/<default>", PAIRS("log.segment.bytes", "5000", "log.message.timestamp.difference.max.ms", "60"));
@@ -421,4 +470,4 @@ static void test_modes(void)
 UNIT_MAIN("config", {"base", test_base}, {"syntax", test_syntax}, {"unknown_key", test_unknown_key}, {"bad_values", test_bad_values},
 	{"what_must_be_set", test_what_must_be_set}, {"security_refused", test_security_refused}, {"no_effect", test_no_effect},
 	{"listeners", test_listeners}, {"overrides", test_overrides}, {"times", test_times}, {"not_properties", test_not_properties}, {"table", test_table},
-	{"running", test_running}, {"running_topic", test_running_topic}, {"modes", test_modes})
+	{"running", test_running}, {"as_parsed", test_as_parsed}, {"running_blanks", test_running_blanks}, {"running_topic", test_running_topic}, {"modes", test_modes})

@@ -692,6 +692,7 @@ static void test_config_changes(void)
 		{PLAN_INTERNAL_TOPIC, "cleanup.policy", "compact", 2, 0, "delete,compact"},
 		{PLAN_TOPIC, "compression.type", "gzip", 0, KERR_INVALID_CONFIG, "Configuration compression.type has no effect in this version yet: only its default producer is taken"},
 		{PLAN_TOPIC, "compression.type", "producer", 0, 0, "producer"},
+		{PLAN_TOPIC, "compression.type", "producer ", 0, 0, "producer "}, /* kept as written, as in Kafka */
 		{PLAN_TOPIC, "flush.ms", "7", 0, 0, "7"}, /* stands there already */
 		{PLAN_TOPIC, "compression.zstd.level", "99", 0, 0, "99"}, /* likewise, though nobody would take it anew */
 		{PLAN_TOPIC, "flush.ms", NULL, 1, 0, NULL},
@@ -751,6 +752,29 @@ static void test_config_change_sets(void)
 	str_fini(&problem);
 }
 
+/* Kafka parses before it looks: what it takes in spite of blanks and capitals counts here as well, whoever wrote it where. */
+static void test_configs_with_blanks(void)
+{
+	struct fix f = fix_new("1,2,3", "1,2,3", 1);
+	plan_configs_put_topic(&f.t->config, "min.insync.replicas", " 2 ");
+	plan_configs_put_topic(&f.t->config, "unclean.leader.election.enable", "TRUE");
+	plan_configs_put_topic(&f.t->config, "no.such.key", " x ");
+	CU_ASSERT_STRING_EQUAL(plan_configs_get(&f.t->config, "min.insync.replicas"), "2");
+	CU_ASSERT_STRING_EQUAL(plan_configs_get(&f.t->config, "unclean.leader.election.enable"), "true");
+	CU_ASSERT_STRING_EQUAL(plan_configs_get(&f.t->config, "no.such.key"), " x ");
+	CU_ASSERT_EQUAL(plan_topic_min_isr(f.im, f.t), 2);
+	plan_configs_fini(&f.t->config);
+	plan_configs_put(&f.im->default_config, "min.insync.replicas", " 3");
+	plan_configs_put(&f.im->default_config, "unclean.leader.election.enable", " true ");
+	CU_ASSERT_EQUAL(plan_default_min_isr(f.im), 3);
+	CU_ASSERT(plan_unclean_allowed(f.im, f.t));
+	plan_configs_put(&plan_broker_find(f.im, 2)->statics, "num.partitions", " 7 ");
+	int32_t n;
+	CU_ASSERT_EQUAL(validate(f.im, "x", -1, 1, NULL, NULL, &n), 0);
+	CU_ASSERT_EQUAL(n, 7);
+	done(&f);
+}
+
 /* What brokers start from: the dynamic default, else the file of the first live broker, under whichever name it gives it. */
 static void test_cluster_setting(void)
 {
@@ -773,4 +797,4 @@ UNIT_MAIN("plan", {"quiet", test_quiet}, {"elects_from_isr", test_elects_from_is
 	  {"all_forgetful_min_2", test_all_forgetful_min_2}, {"eligible", test_eligible}, {"lossy_is_not_eligible", test_lossy_is_not_eligible}, {"unclean", test_unclean},
 	  {"shutdown", test_shutdown}, {"failed_directory", test_failed_directory}, {"proposals", test_proposals}, {"min_isr", test_min_isr}, {"walk", test_walk},
 	  {"places", test_places}, {"places_by_rack", test_places_by_rack}, {"validates", test_validates}, {"manual_assignment", test_manual_assignment},
-	  {"topic_config_table", test_topic_config_table}, {"cluster_setting", test_cluster_setting}, {"config_changes", test_config_changes}, {"config_change_sets", test_config_change_sets})
+	  {"topic_config_table", test_topic_config_table}, {"configs_with_blanks", test_configs_with_blanks}, {"cluster_setting", test_cluster_setting}, {"config_changes", test_config_changes}, {"config_change_sets", test_config_change_sets})
