@@ -63,7 +63,8 @@ int broker_key_check(const struct config_key *k, const char *value, struct str *
 		rule.lowest = t->lowest;
 		rule.highest = t->highest;
 	}
-	return config_value_check(k->name, value, &rule, problem);
+	int err = config_value_check(k->name, value, &rule, problem);
+	return err ? err : topic_config_check_form(k->name, value, problem);
 }
 
 bool broker_key_same_as_default(const struct config_key *k, const char *value)

@@ -693,6 +693,24 @@ static void test_config_changes(void)
 		{PLAN_TOPIC, "compression.type", "gzip", 0, KERR_INVALID_CONFIG, "Configuration compression.type has no effect in this version yet: only its default producer is taken"},
 		{PLAN_TOPIC, "compression.type", "producer", 0, 0, "producer"},
 		{PLAN_TOPIC, "compression.type", "producer ", 0, 0, "producer "}, /* kept as written, as in Kafka */
+		{PLAN_TOPIC, "compression.gzip.level", "0", 0, KERR_INVALID_CONFIG, "Invalid value 0 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1"},
+		/* what Kafka takes without ever doing something with it */
+		{PLAN_TOPIC, "local.retention.ms", " 5 ", 0, 0, " 5 "},
+		{PLAN_TOPIC, "local.retention.bytes", "-3", 0, KERR_INVALID_CONFIG, "Invalid value -3 for configuration local.retention.bytes: Value must be at least -2"},
+		{PLAN_TOPIC, "message.format.version", "2.0", 0, 0, "2.0"},
+		{PLAN_TOPIC, "message.format.version", "0.10.0-IV1", 0, 0, "0.10.0-IV1"},
+		{PLAN_TOPIC, "message.format.version", "3.9.1", 0, 0, "3.9.1"},
+		{PLAN_TOPIC, "message.format.version", "4.0-IV0", 0, 0, "4.0-IV0"},
+		{PLAN_TOPIC, "message.format.version", "4.0", 0, KERR_INVALID_CONFIG, "Invalid value 4.0 for configuration message.format.version: Version 4.0 is not a valid version"},
+		{PLAN_TOPIC, "message.format.version", "2.0-IV9", 0, KERR_INVALID_CONFIG, "Invalid value 2.0-IV9 for configuration message.format.version: Version 2.0-IV9 is not a valid version"},
+		{PLAN_TOPIC, "message.format.version", "10.0", 0, KERR_INVALID_CONFIG, "Invalid value 10.0 for configuration message.format.version: Version 10.0 is not a valid version"},
+		{PLAN_TOPIC, "message.format.version", "", 0, KERR_INVALID_CONFIG, "Invalid value  for configuration message.format.version: Version  is not a valid version"},
+		{PLAN_TOPIC, "leader.replication.throttled.replicas", "*", 0, 0, "*"},
+		{PLAN_TOPIC, "follower.replication.throttled.replicas", "0:1, 1:2,", 0, 0, "0:1, 1:2,"},
+		{PLAN_TOPIC, "leader.replication.throttled.replicas", "0:1,*", 0, KERR_INVALID_CONFIG, "Invalid value [0:1, *] for configuration leader.replication.throttled.replicas: "
+			"leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],..."},
+		{PLAN_TOPIC, "leader.replication.throttled.replicas", "0:1", 2, 0, "0:1"},
+		{PLAN_BROKER, "leader.replication.throttled.rate", "5", 0, KERR_INVALID_CONFIG, "Configuration leader.replication.throttled.rate has no effect in this version yet"},
 		{PLAN_TOPIC, "flush.ms", "7", 0, 0, "7"}, /* stands there already */
 		{PLAN_TOPIC, "compression.zstd.level", "99", 0, 0, "99"}, /* likewise, though nobody would take it anew */
 		{PLAN_TOPIC, "flush.ms", NULL, 1, 0, NULL},
@@ -797,4 +815,5 @@ UNIT_MAIN("plan", {"quiet", test_quiet}, {"elects_from_isr", test_elects_from_is
 	  {"all_forgetful_min_2", test_all_forgetful_min_2}, {"eligible", test_eligible}, {"lossy_is_not_eligible", test_lossy_is_not_eligible}, {"unclean", test_unclean},
 	  {"shutdown", test_shutdown}, {"failed_directory", test_failed_directory}, {"proposals", test_proposals}, {"min_isr", test_min_isr}, {"walk", test_walk},
 	  {"places", test_places}, {"places_by_rack", test_places_by_rack}, {"validates", test_validates}, {"manual_assignment", test_manual_assignment},
-	  {"topic_config_table", test_topic_config_table}, {"configs_with_blanks", test_configs_with_blanks}, {"cluster_setting", test_cluster_setting}, {"config_changes", test_config_changes}, {"config_change_sets", test_config_change_sets})
+	  {"topic_config_table", test_topic_config_table}, {"configs_with_blanks", test_configs_with_blanks}, {"cluster_setting", test_cluster_setting}, {"config_changes", test_config_changes},
+	  {"config_change_sets", test_config_change_sets})
