@@ -441,8 +441,6 @@ void api_do_offset_delete(struct api_call *c)
 	}
 	if (!q->group_id.len)
 		offset_delete_finish(c, KERR_INVALID_GROUP_ID);
-	else if (!d->rows.count && total)
-		api_reply(c, &d->resp);
-	else
+	else /* even if nothing of it exists: the group's own error is told before those of partitions */
 		api_group_call(c, GROUP_DELETE_OFFSETS, q->group_id, &d->rows, &d->rows, offset_delete_finish);
 }

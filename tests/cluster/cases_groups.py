@@ -219,6 +219,8 @@ def group_versions(c):
     check(a["error_code"] == 0 and [p["error_code"] for p in a["topics"][0]["partitions"]] == [0, UNKNOWN_TOPIC], "OffsetDelete: %s", a)
     check(committed(c, "o") == {}, "deleted: %s", committed(c, "o"))
     check(k.call("OffsetDelete", 0, group_id="never", topics=[{"name": "t", "partitions": [{"partition_index": 0}]}])["error_code"] == 69, "OffsetDelete of no group")
+    a = k.call("OffsetDelete", 0, group_id="never", topics=[{"name": "nowhere", "partitions": [{"partition_index": 0}]}])
+    check(a["error_code"] == 69 and not a["topics"], "OffsetDelete of no group and no topic: %s", a)
 
 
 def group_zookeeper(c):

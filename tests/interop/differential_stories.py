@@ -506,6 +506,7 @@ def removals(s, v):
     drop("offsets of a subscribed topic", group + "-live", [("d-one", (0,))])
     drop("offsets of another topic", group + "-live", [("d-many", (0,))])
     drop("offsets of no group", "no-such", [("d-one", (0,))])
+    drop("offsets of no group and no topic", "no-such", [("no-such", (0,))])
     s.ask("OffsetFetch", 5, {"group_id": group, "topics": None}, "what is left")
     s.ask("DeleteGroups", v, {"groups_names": [group, group + "-live", "no-such", "", group]}, "some")
     s.ask("OffsetFetch", 5, {"group_id": group, "topics": None}, "nothing is left")

@@ -235,6 +235,8 @@ static void next_epoch(struct mini_world *mw)
 /* What was committed is read back, by the same coordinator and by the next one, whatever the codec of the batches. */
 static void test_restart(void)
 {
+	static char text[4001];
+	memset(text, 'x', sizeof(text) - 1);
 	for (codec = 0; codec <= 4; codec++) {
 		struct mini_world mw;
 		int64_t offset;
@@ -242,7 +244,7 @@ static void test_restart(void)
 		lead_alone(&mw, 1, "1");
 		for (int i = 0; i < 30; i++)
 			CU_ASSERT_EQUAL(commit(&mw, 1, "g", i % 3, i), 0);
-		struct call *big = commit_start(&mw, 1, "other", 0, 7, "a longer text a longer text a longer text", 64);
+		struct call *big = commit_start(&mw, 1, "other", 0, 7, text, 64); /* a batch that is inflated in several pieces */
 		CU_ASSERT_FATAL(mini_wait(&mw, is_done, big, 5000));
 		call_free(big);
 		expect_offset(&mw, 1, "g", 0, 27);
