@@ -18,7 +18,6 @@
 #define HANDOVER_MS 2500        /* a clean stop waits this long for its leaderships to go */
 #define STATUS_LOCKED 75
 #define STATUS_CONFIG 78
-#define STATUS_IO 74
 
 struct round { /* one image on its way through the shards */
 	struct list link;
@@ -576,43 +575,15 @@ static void make_loops(struct broker *b)
 	for (uint32_t l = 0; l < b->loop_count; l++)
 		net_loop_set_peers(b->nets[l], b->nets, b->loop_count);
 	b->lag = lag_new(b);
-}
-
-struct failed_dir {
-	struct job job;
-	struct log_dir *dir;
-	int err;
-};
-
-static void failed_run(struct job *j)
-{
-	struct failed_dir *f = CONTAINER_OF(j, struct failed_dir, job);
-	f->err = log_dir_mark_failed_now(f->dir); /* best effort: the disk may be gone for good */
-}
-
-static void failed_done(struct job *j)
-{
-	mem_free(CONTAINER_OF(j, struct failed_dir, job));
+	b->lost = lost_new(b);
 }
 
 /* ctx is the ctl, as for the other callbacks of the host. */
 static void on_dir_failed(void *ctx, struct log_dir *dir)
 {
 	struct broker *b = ctl_owner(ctx);
-	uint32_t left = 0;
-	LOG_AT(b->env->log, LOG_ERROR, "log", "dir.failed", "dir=%s err=\"%s\"", dir->path, err_str(atomic_load(&dir->offline_err)));
-	for (uint32_t i = 0; i < b->dirs->count; i++)
-		left += !atomic_load(&b->dirs->dirs[i]->offline);
-	if (!left) {
-		env_exit(b->env, STATUS_IO, "the last log directory failed: look at the disk, then start again");
-		return;
-	}
-	struct failed_dir *f = MEM_NEW(struct failed_dir);
-	f->dir = dir;
-	f->job.run = failed_run;
-	f->job.done = failed_done;
-	job_submit(b->control, &f->job, JOB_IO);
-	ctl_dir_failed(ctx, dir);
+	(void)dir;
+	lost_look(b->lost);
 }
 
 static void dirs_run(struct job *j)
@@ -722,6 +693,8 @@ static void on_tick(void *ctx)
 		p->msg.deliver = ping_there;
 		loop_post(b->loops[l].loop, &p->msg);
 	}
+	if (b->lost)
+		lost_look(b->lost);
 	broker_status_tick(b);
 	timer_set_ms(&b->tick, TICK_MS);
 }
@@ -933,6 +906,7 @@ void broker_free(struct broker *b)
 		if (b->loops[l].home)
 			fetch_home_free(b->loops[l].home);
 	lag_free(b->lag);
+	lost_free(b->lost);
 	for (uint32_t l = 0; l < b->loop_count; l++)
 		coordinator_free(b->coordinators[l]);
 	for (uint32_t l = 0; l < b->loop_count; l++)

@@ -12,6 +12,8 @@
 #include "brokerd/replica/shard.h"
 #include "common/base/version.h"
 
+#define STATUS_IO 74
+
 enum broker_phase { PHASE_STARTING, PHASE_RECOVERING, PHASE_JOINING, PHASE_SERVING, PHASE_STOPPING };
 
 struct ping { /* control loop -> data loop -> control loop: how late that loop is (protocol.md A1) */
@@ -69,6 +71,7 @@ struct broker {
 	struct checkpoints *checkpoints;
 	struct http *http;
 	struct lag *lag;
+	struct lost *lost;
 	uint64_t incarnation;
 
 	enum broker_phase phase;
@@ -112,6 +115,11 @@ struct lag *lag_new(struct broker *b); /* once there are loops */
 void lag_round(struct lag *g);         /* no effect while one is under way */
 void lag_metrics(const struct lag *g, struct str *o);
 void lag_free(struct lag *g);
+
+/* lost.c: log directories that fail */
+struct lost *lost_new(struct broker *b); /* once there are directories and loops */
+void lost_look(struct lost *x);          /* often, and when somebody says that one failed */
+void lost_free(struct lost *x);
 
 /* status.c */
 void broker_status_tick(struct broker *b);     /* each second */

@@ -1,7 +1,7 @@
 # brokerd: everything but group/, log/ and replica/ (their own fragments)
 noinst_LIBRARIES += libkbroker.a
 libkbroker_a_SOURCES = \
-	brokerd/broker.c brokerd/broker.h brokerd/broker_priv.h brokerd/lag.c brokerd/status.c \
+	brokerd/broker.c brokerd/broker.h brokerd/broker_priv.h brokerd/lag.c brokerd/lost.c brokerd/status.c \
 	brokerd/config/config.c brokerd/config/config.h brokerd/config/running.c brokerd/config/running.h \
 	brokerd/meta/image.c brokerd/meta/image.h \
 	brokerd/net/limits.c brokerd/net/limits.h brokerd/net/net.c brokerd/net/net.h \

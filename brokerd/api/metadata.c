@@ -58,7 +58,7 @@ static void fill_partition(struct api_call *c, const struct image_topic *t, int3
 	out->isr_nodes = ids_of(c, &p->isr, &out->isr_nodes_count);
 	out->offline_replicas = ARENA_ARRAY(&c->r->arena, int32_t, (size_t)p->replicas.count + 1);
 	for (int32_t i = 0; i < p->replicas.count; i++)
-		if (!broker_here(c, p->replicas.ids[i]))
+		if (!broker_here(c, p->replicas.ids[i]) || image_ids_has(&p->offline, p->replicas.ids[i]))
 			out->offline_replicas[out->offline_replicas_count++] = p->replicas.ids[i];
 	const struct image_broker *leader = image_find_broker(c->image, p->leader);
 	if (p->leader < 0 || !leader || !leader->available) {

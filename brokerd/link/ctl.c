@@ -658,29 +658,33 @@ void ctl_replica_deleted(void *ctl, const struct uuid *topic_id, const char *top
 	deletion_send(c, d);
 }
 
-void ctl_dir_failed(void *ctl, struct log_dir *dir)
+static void send_offline(struct ctl *c, const struct ctl_hello *in, const struct ctl_replica *rows, uint32_t count)
 {
-	struct ctl *c = ctl;
-	struct ctl_hello in = {0};
-	if (!c->active || !c->ev.hello(c->ev.ctx, &in))
-		return; /* the next hello says it */
 	struct arena a;
-	ProtobufCBinaryData id;
 	Klamm__Control__DirFailure m = KLAMM__CONTROL__DIR_FAILURE__INIT;
 	pb_frame f = KLAMM__CONTROL__FRAME__INIT;
-	pb_uuid(&id, &dir->directory_id);
-	m.broker_epoch = in.broker_epoch;
-	m.directory_ids = &id;
-	m.n_directory_ids = 1;
 	arena_init(&a, 0);
-	m.replicas = ARENA_ARRAY(&a, Klamm__Control__Replica *, in.inventory_count + 1);
-	for (uint32_t i = 0; i < in.inventory_count; i++)
-		if (in.inventory[i].dir == dir)
-			m.replicas[m.n_replicas++] = hello_replica(&a, &in.inventory[i]);
+	m.broker_epoch = in->broker_epoch;
+	m.directory_ids = ARENA_ARRAY(&a, ProtobufCBinaryData, in->dirs->count);
+	for (uint32_t i = 0; i < in->dirs->count; i++)
+		if (atomic_load(&in->dirs->dirs[i]->offline))
+			pb_uuid(&m.directory_ids[m.n_directory_ids++], &in->dirs->dirs[i]->directory_id);
+	m.replicas = ARENA_ARRAY(&a, Klamm__Control__Replica *, count);
+	for (uint32_t i = 0; i < count; i++)
+		m.replicas[m.n_replicas++] = hello_replica(&a, &rows[i]);
 	f.body_case = KLAMM__CONTROL__FRAME__BODY_DIR_FAILURE;
 	f.dir_failure = &m;
 	ctl_send(c->active, &f);
 	arena_fini(&a);
+}
+
+void ctl_replicas_offline(struct ctl *c, const struct ctl_replica *rows, uint32_t count)
+{
+	struct ctl_hello in = {0};
+	if (!c->active || !c->ev.hello(c->ev.ctx, &in))
+		return;
+	for (uint32_t i = 0; i < count; i += INVENTORY_PER_FRAME)
+		send_offline(c, &in, rows + i, count - i < INVENTORY_PER_FRAME ? count - i : INVENTORY_PER_FRAME);
 }
 
 void ctl_controlled_shutdown(struct ctl *c, void (*done)(void *ctx, int16_t error, uint32_t remaining), void *ctx)

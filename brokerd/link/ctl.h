@@ -83,8 +83,9 @@ uint32_t ctl_link_count(const struct ctl *c);
 
 /* shard_host */
 void ctl_propose(void *ctl, const struct image_topic *topic, int32_t partition, int32_t leader_epoch, int32_t partition_epoch, const int32_t *isr, int32_t isr_count, int8_t recovery_state);
-void ctl_dir_failed(void *ctl, struct log_dir *dir);
 void ctl_replica_deleted(void *ctl, const struct uuid *topic_id, const char *topic);
+/* These replicas lie on directories that failed: told to the active controller, if there is one. */
+void ctl_replicas_offline(struct ctl *c, const struct ctl_replica *rows, uint32_t count);
 /* ask_services */
 void ctl_forward(void *ctl, struct ask_forward *f);
 void ctl_producer_ids(void *ctl, struct ask_producer_ids *p);

@@ -82,6 +82,7 @@ static void partition_fini(struct image_partition *p)
 	ids_free(&p->elr);
 	ids_free(&p->lossy);
 	ids_free(&p->fresh);
+	ids_free(&p->offline);
 }
 
 static struct image_topic *topic_ref(struct image_topic *t)
@@ -344,6 +345,7 @@ static void partition_from_pb(struct image_partition *p, const pb_partition *m)
 		.elr = ids_copy(m->elr, m->n_elr),
 		.lossy = ids_copy(m->lossy, m->n_lossy),
 		.fresh = ids_copy(m->fresh, m->n_fresh),
+		.offline = ids_copy(m->offline, m->n_offline),
 	};
 }
 
@@ -357,6 +359,7 @@ static void partition_copy(struct image_partition *to, const struct image_partit
 	to->elr = ids_copy(p->elr.ids, (size_t)p->elr.count);
 	to->lossy = ids_copy(p->lossy.ids, (size_t)p->lossy.count);
 	to->fresh = ids_copy(p->fresh.ids, (size_t)p->fresh.count);
+	to->offline = ids_copy(p->offline.ids, (size_t)p->offline.count);
 }
 
 static int by_key(const void *a, const void *b)

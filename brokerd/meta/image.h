@@ -34,6 +34,7 @@ struct image_partition {
 	int32_t leader, leader_epoch, partition_epoch, min_isr;
 	int8_t recovery_state;
 	struct image_ids replicas, isr, adding, removing, elr, lossy, fresh;
+	struct image_ids offline; /* brokers whose log directory of it failed */
 };
 struct image_config { char *key, *value; };
 struct image_topic {

@@ -355,7 +355,7 @@ static void look_at_brokers(struct partition *p)
 	for (uint32_t i = 0; i < p->core.peer_count; i++) {
 		struct replica_peer *peer = &p->core.peers[i];
 		const struct image_broker *b = image_find_broker(p->shard->image, peer->id);
-		peer->eligible = b && b->available && !b->shutting_down;
+		peer->eligible = b && b->available && !b->shutting_down && !peer->offline;
 		if (b && b->boot_epoch != peer->boot_epoch) {
 			peer->boot_epoch = b->boot_epoch;
 			peer->life_ms = shard_now_ms(p->shard);

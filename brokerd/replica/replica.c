@@ -137,6 +137,12 @@ static void set_peers(struct replica *r, const struct image_partition *ip)
 		add_peer(peers, &n, r, ip->replicas.ids[i], true, false);
 	for (int32_t i = 0; i < ip->isr.count; i++)
 		add_peer(peers, &n, r, ip->isr.ids[i], false, true);
+	for (uint32_t i = 0; i < n; i++) {
+		peers[i].offline = false;
+		for (int32_t k = 0; k < ip->offline.count; k++)
+			peers[i].offline |= ip->offline.ids[k] == peers[i].id;
+		peers[i].eligible &= !peers[i].offline;
+	}
 	mem_free(r->peers);
 	r->peers = peers;
 	r->peer_count = n;
@@ -243,7 +249,7 @@ void replica_set_eligible(struct replica *r, int32_t id, bool eligible)
 {
 	struct replica_peer *p = peer_of(r, id);
 	if (p)
-		p->eligible = eligible;
+		p->eligible = eligible && !p->offline;
 }
 
 /* ---- events of a leader ---- */

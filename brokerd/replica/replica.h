@@ -27,7 +27,8 @@ struct replica_peer {
 	bool assigned;            /* in replicas (a member of the ISR that is not is kept and counted: B2) */
 	bool in_isr;              /* committed */
 	bool adding, removing;    /* by the open proposal */
-	bool eligible;            /* may join: its broker is available and not shutting down */
+	bool eligible;            /* may join: its broker is available and not shutting down, its log directory works */
+	bool offline;             /* its log directory failed */
 	int64_t boot_epoch;       /* the life of its broker, as the image has it; 0 unknown */
 	int64_t life_ms;          /* when we learned of it */
 	int64_t end, start;       /* as its last fetch said; -1 unknown in this leader epoch */

@@ -478,6 +478,26 @@ static void order_checkpoint(struct shard *s, struct shard_order_msg *m)
 	}
 }
 
+/* Replicas on directories that failed, and what is assigned, not found and not new while a directory cannot be looked into. */
+static void order_lost(struct shard *s, struct shard_order_msg *m)
+{
+	const struct log_dirs *dirs = s->init.dirs;
+	bool any = false;
+	size_t cap = 0;
+	for (uint32_t i = 0; i < dirs->count; i++)
+		any |= atomic_load(&dirs->dirs[i]->offline);
+	LIST_FOR_SAFE(it, tmp, &s->all) {
+		struct partition *p = LIST_ENTRY(it, struct partition, all_link);
+		bool there = p->dir && atomic_load(&p->dir->offline);
+		if (there)
+			partition_dir_failed(p, LOG_ERR_OFFLINE);
+		if (!(there && p->state == PARTITION_FAILED) && !(any && p->state == PARTITION_ABSENT && p->missing))
+			continue;
+		MEM_GROW(m->rows, cap, m->row_count + 1);
+		m->rows[m->row_count++] = (struct shard_checkpoint_row){.topic = mem_strdup(p->topic), .partition = p->partition, .dir = p->dir, .topic_id = p->topic_id};
+	}
+}
+
 static int by_topic_name(const void *a, const void *b)
 {
 	return strcmp(((const struct shard_topic_row *)a)->topic, ((const struct shard_topic_row *)b)->topic);
@@ -640,6 +660,7 @@ static void shard_on_order(struct msg *msg)
 	case SHARD_RESUME_ACKS01: suspend_acks01(s, false); break;
 	case SHARD_CHECKPOINT: order_checkpoint(s, m); break;
 	case SHARD_STATS: order_stats(s, m); break;
+	case SHARD_LOST: order_lost(s, m); break;
 	case SHARD_STOP:
 		if (!s->stopping) {
 			order_stop(s, m);

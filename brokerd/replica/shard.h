@@ -29,7 +29,7 @@ struct shard_host {
 	/* An ISR change that a leader proposes (B2, C6). Ends by a state with a higher partition epoch (image), or by shard_proposal_rejected. */
 	void (*propose)(void *ctx, const struct image_topic *topic, int32_t partition, int32_t leader_epoch, int32_t partition_epoch,
 		const int32_t *isr, int32_t isr_count, int8_t recovery_state);
-	/* A log directory failed. */
+	/* A log directory failed; may be said more than once. */
 	void (*dir_failed)(void *ctx, struct log_dir *dir);
 	/* A replica of a removed topic is gone from disk (K1). Runs once per replica. */
 	void (*replica_deleted)(void *ctx, const struct uuid *topic_id, const char *topic);
@@ -118,6 +118,7 @@ enum shard_order { /* sent by the control loop */
 	SHARD_STOP,           /* clean stop: fetchers stop, logs are flushed and closed */
 	SHARD_CHECKPOINT,     /* report numbers for the checkpoint files */
 	SHARD_STATS,
+	SHARD_LOST,           /* name the replicas on directories that failed; these serve nothing from now on */
 };
 struct shard_stats {
 	uint32_t partitions, led, under_replicated, offline, under_min_isr, at_old_format, stray;
@@ -156,7 +157,7 @@ struct shard_order_msg {
 	bool want_topics;                   /* SHARD_STATS: also by topic, sorted by name */
 	struct shard_topic_row *topics;     /* mem_free rows and names */
 	uint32_t topic_count;
-	struct shard_checkpoint_row *rows;  /* SHARD_CHECKPOINT, SHARD_STOP: mem_free rows and topics */
+	struct shard_checkpoint_row *rows;  /* SHARD_CHECKPOINT, SHARD_STOP, SHARD_LOST: mem_free rows and topics */
 	uint32_t row_count;
 };
 void shard_post_order(struct shard_order_msg *m);

@@ -130,6 +130,7 @@ struct plan_broker {
 	struct plan_inventory *inventory;
 	size_t inventory_count, inventory_cap;
 	bool inventory_known;
+	bool dir_offline;     /* one of its log directories cannot be looked into: what the inventory lacks may lie there */
 	int64_t inventory_us; /* when it was taken */
 	int64_t available_us; /* since when it may fetch */
 	bool life_new;        /* its hello began a new life: nothing was fetched between inventory and available_us */

@@ -120,6 +120,7 @@ static Klamm__Control__Partition *partition_pb(struct arena *a, const struct pla
 	ids_pb(&p->st.elr, &m->elr, &m->n_elr);
 	ids_pb(&p->st.lossy, &m->lossy, &m->n_lossy);
 	ids_pb(&p->fresh, &m->fresh, &m->n_fresh);
+	ids_pb(&p->offline, &m->offline, &m->n_offline);
 	return m;
 }
 

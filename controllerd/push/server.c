@@ -146,11 +146,10 @@ static void hello_to_state(struct push_peer *peer)
 		plan_broker_add_inventory(b, &peer->rows[i]);
 	plan_broker_sort_inventory(b);
 	b->inventory_us = peer->hello_us;
+	b->dir_offline = peer->any_offline;
 	b->hello_seen = true;
 	ring_forget(peer);
 	state_hello(p->st, &(struct state_hello){peer->id, h->boot_epoch, h->broker_epoch});
-	if (peer->any_offline && p->st->active)
-		state_dir_offline(p->st, peer->id);
 }
 
 /* A fenced broker that is heard again, same process: a false alarm is over (D4). */

@@ -148,10 +148,11 @@ static void mark_partition(struct state *s, struct plan_broker *b, struct plan_p
 {
 	const struct plan_inventory *row = plan_broker_inventory(b, &p->topic->id, p->idx);
 	bool marked = plan_ids_has(&p->ending, b->id) || plan_ids_has(&p->lossy_new, b->id);
-	plan_ids_remove(&p->offline, b->id);
+	if (plan_ids_remove(&p->offline, b->id) && p->published) /* it says so again where that is still true */
+		state_publish_partition(s, p);
 	if (row)
 		plan_ids_remove(&p->fresh, b->id);
-	else
+	else if (!b->dir_offline) /* else it may lie where the broker cannot look, and is not made a second time */
 		plan_ids_add(&p->fresh, b->id); /* accounted for by the mark below: it may begin anew (E1) */
 	if (p->version < 0 && !p->in_flight)
 		return;
@@ -204,6 +205,8 @@ static void end_former_life(struct state *s, struct plan_broker *b, int64_t boot
 
 static void note_missing(struct state *s, struct plan_broker *b)
 {
+	if (b->dir_offline)
+		return;
 	for (struct plan_topic *t = s->im->by_name; t; t = t->by_name.next)
 		for (int32_t i = 0; i < t->partition_count; i++) {
 			struct plan_partition *p = &t->partitions[i];
@@ -344,16 +347,8 @@ void state_replica_offline(struct state *s, int32_t broker, const struct uuid *t
 	if (!p || !plan_ids_has(&p->replicas, broker) || !plan_ids_add(&p->offline, broker))
 		return;
 	LOG_AT(s->env->log, LOG_WARN, "broker", "replica.offline", "broker=%d topic=%s partition=%d", broker, LOGQ(t->name), partition);
+	plan_ids_remove(&p->fresh, broker); /* there is a log */
+	if (p->published)
+		state_publish_partition(s, p);
 	state_touch(s, p);
-}
-
-void state_dir_offline(struct state *s, int32_t broker)
-{
-	struct plan_broker *b = plan_broker_find(s->im, broker);
-	for (struct plan_topic *t = b ? s->im->by_name : NULL; t; t = t->by_name.next)
-		for (int32_t i = 0; i < t->partition_count; i++) {
-			const struct plan_partition *p = &t->partitions[i];
-			if (plan_ids_has(&p->replicas, broker) && !plan_ids_has(&p->fresh, broker) && !plan_broker_inventory(b, &t->id, i))
-				state_replica_offline(s, broker, &t->id, i);
-		}
 }

@@ -171,7 +171,6 @@ void state_dead(struct state *s, int32_t broker, const char *reason);      /* fe
 void state_shutting_down(struct state *s, int32_t broker, bool on);
 void state_stalled(struct state *s, int32_t broker, bool on);
 void state_replica_offline(struct state *s, int32_t broker, const struct uuid *topic_id, int32_t partition);
-void state_dir_offline(struct state *s, int32_t broker); /* a hello with an offline directory: what the inventory lacks is in it */
 void life_settled(struct state *s, int32_t broker);
 void life_registration(struct state *s, int32_t id, bool there, int64_t czxid, struct slice data);
 

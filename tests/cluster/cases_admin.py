@@ -2,6 +2,7 @@
 import json
 import os
 import struct
+import threading
 
 import wire
 from cluster import check
@@ -256,6 +257,90 @@ def log_dirs(c, broker, topics):
     return {d: (code, {(t, p[0]): p[1:] for t, parts in topics for p in parts}) for code, d, topics in rows}
 
 
+class Writer(threading.Thread):
+    """A record for one partition of topic a, sent to its leader on a connection of its own."""
+
+    def __init__(self, c, partition):
+        super().__init__()
+        self.conn, self.partition, self.answer = wire.Conn(c.port(c.state("a", partition)["leader"])), partition, None
+        self.start()
+
+    def run(self):
+        self.answer = self.conn.call(wire.PRODUCE, 3, wire.produce("a", self.partition, wire.batch([b"x"]), timeout=10000))
+        self.conn.close()
+
+    def code(self):
+        self.join()
+        return wire.produce_error(self.answer)
+
+
+def lost_directory(c):
+    """One of two log directories fails, at run time and at a start: its replicas are offline, others lead, the rest goes on; the last one ends the broker."""
+    c.zk_start()
+    for i in (101, 102):
+        c.add_controller(i).start()
+    one, two = os.path.join(c.dir, "data", "broker-1"), os.path.join(c.dir, "data", "second")
+    c.add_broker(1, log__dirs=one + "," + two, default__replication__factor=2, min__insync__replicas=1).start()
+    c.add_broker(2, default__replication__factor=2, min__insync__replicas=1).start()
+    c.wait_serving()
+    c.create_topic("a", 8, 2)
+    c.create_topic("alone", 2, 1)
+    c.isr_is("a", 8, 2)
+    lost = {p for p in log_dirs(c, 1, None)[two][1]}
+    a = {p for topic, p in lost if topic == "a"}
+    check(2 <= len(a) <= 6 and any(c.state("a", p)["leader"] == 1 for p in a), "the second directory has some that broker 1 leads: %s", lost)
+
+    def offline(topic, broker=2):
+        return {p for p, row in metadata(c.port(broker), 12, [topic])["topics"][0][1]["partitions"].items() if row[4] == [1]}
+
+    def moved():
+        return all(c.state("a", p)["leader"] == 2 and c.state("a", p)["isr"] == [2] for p in a) and offline("a") == a == offline("a", 1)
+
+    os.rename(two, two + ".away")
+    with open(two, "w", encoding="ascii") as f:
+        f.write("not a directory")
+    writing = [Writer(c, p) for p in range(8)]
+    codes = [w.code() for w in writing]
+    check(all(codes[p] == NONE if p not in a else codes[p] in (NONE, NOT_LEADER, STORAGE_ERROR) for p in range(8)), "every write is answered: %s, lost: %s", codes, a)
+    c.until(moved, "others lead what was in the lost directory, and its replicas are offline", 30, every=0.2)
+    for p in range(8):
+        if p not in a:
+            check(sorted(c.state("a", p)["isr"]) == [1, 2], "the other directory goes on: %d %s", p, c.state("a", p))
+    found = log_dirs(c, 1, None)
+    check(found[two] == (STORAGE_ERROR, {}) and found[one][0] == NONE and {p for t, p in found[one][1] if t == "a"} == set(range(8)) - a, "directories: %s", found)
+    gone = {p for topic, p in lost if topic == "alone"}
+    check(offline("alone") == {p for p in gone if partitions_of(c, "alone")[p] == [1]}, "offline of the topic without other replicas")
+    for p in gone:
+        if partitions_of(c, "alone")[p] == [1]:
+            check(c.state("alone", p)["leader"] == -1 and c.state("alone", p)["isr"] == [1], "nobody leads it: %s", c.state("alone", p))
+    # a new reign learns it
+    c.active_controller()[1].kill()
+    c.until(moved, "the next controller knows it too", 40, every=0.2)
+    # at a start
+    c.broker(1).kill()
+    c.until(lambda: all(c.state("a", p)["leader"] == 2 for p in range(8)), "broker 2 leads everything", 20)
+    c.broker(1).start()
+    c.until(lambda: offline("a") == a == offline("a", 1), "what cannot be found is offline", 30, every=0.2)
+    c.until(lambda: all(sorted(c.state("a", p)["isr"]) == [1, 2] for p in range(8) if p not in a), "the others are in sync again", 20)
+    check({p for t, p in log_dirs(c, 1, None)[one][1] if t == "a"} == set(range(8)) - a, "nothing is made anew elsewhere")
+    c.create_topic("later", 2, 2)  # new ones go where there is room
+    c.isr_is("later", 2, 2)
+    # back again
+    c.broker(1).kill()
+    os.unlink(two)
+    os.rename(two + ".away", two)
+    c.broker(1).start()
+    c.isr_is("a", 8, 2)
+    c.until(lambda: offline("a") == set(), "nothing is offline", 10)
+    # the last one
+    for d in (one, two):
+        os.rename(d, d + ".away")
+        with open(d, "w", encoding="ascii") as f:
+            f.write("not a directory")
+    c.kcat("-P", "-t", "a", "-X", "acks=1", data=b"record\n" * 100, check_status=False)
+    check(c.broker(1).wait(30) == 74, "it ends when no directory is left")
+
+
 def varint(n):
     return bytes([n])  # below 128
 
@@ -460,4 +545,4 @@ def metadata_forms(c):
         check(all(p[0] == (9 if version == 0 else 0) and len(p[2]) == (2 if version == 0 else 3) and (p[4] in ([3], None)) for p in parts), "v%d: %s", version, parts)
 
 
-CASES = {f.__name__: f for f in (partitions, partitions_by_hand, elections, delete_of_records, logs, metadata_forms)}
+CASES = {f.__name__: f for f in (partitions, partitions_by_hand, elections, delete_of_records, logs, lost_directory, metadata_forms)}

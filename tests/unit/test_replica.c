@@ -154,6 +154,27 @@ static void test_hw_ignores_outsiders(void)
 	replica_fini(&w.r);
 }
 
+/* A replica whose log directory failed was caught up a moment ago: once the ISR is without it nothing waits for it. */
+static void test_hw_passes_offline(void)
+{
+	struct world w;
+	begin(&w);
+	state(&w, 1, 0, 0, "12", "12", 1);
+	fetch(&w, 2, 0);
+	end(&w, 10);
+	CU_ASSERT_EQUAL(w.r.high_watermark, 0);
+	struct image_partition ip = {.leader = 1, .partition_epoch = 0, .min_isr = 1, .replicas = ids_of(w.store[0], "12"), .isr = ids_of(w.store[1], "12"),
+				     .offline = ids_of(w.store[2], "2")};
+	CU_ASSERT(replica_on_state(&w.r, &ip, &w.log, w.now, &w.out));
+	CU_ASSERT_EQUAL(w.r.high_watermark, 0); /* a member counts (B2) */
+	ip.partition_epoch = 1;
+	ip.isr = ids_of(w.store[1], "1");
+	CU_ASSERT(replica_on_state(&w.r, &ip, &w.log, w.now, &w.out));
+	CU_ASSERT_EQUAL(w.r.high_watermark, 10);
+	CU_ASSERT(w.out.acts & REPLICA_DO_HW);
+	replica_fini(&w.r);
+}
+
 static void test_hw_waits_for_joining(void)
 {
 	struct world w;
@@ -475,7 +496,7 @@ static void test_low_watermark(void)
 }
 
 UNIT_MAIN("replica", {"roles", test_roles}, {"stale_states", test_stale_states}, {"hw_min_of_isr", test_hw_min_of_isr}, {"hw_isr_of_one", test_hw_isr_of_one},
-	  {"hw_ignores_outsiders", test_hw_ignores_outsiders}, {"hw_waits_for_joining", test_hw_waits_for_joining},
+	  {"hw_ignores_outsiders", test_hw_ignores_outsiders}, {"hw_passes_offline", test_hw_passes_offline}, {"hw_waits_for_joining", test_hw_waits_for_joining},
 	  {"pending_removal_counts", test_pending_removal_counts}, {"rejections", test_rejections}, {"proposal_repeats", test_proposal_repeats},
 	  {"min_isr", test_min_isr}, {"expand_conditions", test_expand_conditions}, {"expand_needs_epoch_start", test_expand_needs_epoch_start},
 	  {"caught_up", test_caught_up}, {"shrink_only_on_lag", test_shrink_only_on_lag}, {"new_epoch_forgets", test_new_epoch_forgets},
