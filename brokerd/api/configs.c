@@ -177,11 +177,27 @@ static void describe_topic(struct describe *d, const struct image_topic *t)
 
 /* ---- brokers ---- */
 
+/* A key of the file that nobody knows: Kafka names it, and hides the value, since it might be a plugin's password. */
+static void describe_stranger(struct describe *d, const struct prop *p)
+{
+	if (broker_key_find(p->key) || !wanted(d->r, p->key))
+		return;
+	resp_config *o = add_config(d, p->key, CONFIG_STRING, "");
+	o->config_type = 0; /* unknown */
+	o->value = (struct slice){0};
+	o->is_sensitive = o->read_only = true;
+	o->documentation = (struct slice){0};
+	o->config_source = CONFIG_FROM_FILE;
+	begin_synonyms(d, o);
+	add_synonym(o, p->key, p->value, CONFIG_FROM_FILE);
+	end_synonyms(d, o);
+}
+
 /* own: this broker with everything; else what is set for all brokers. */
 static void describe_broker(struct describe *d, bool own)
 {
 	struct api_call *c = d->c;
-	d->out->configs = ARENA_ARRAY(&c->r->arena, resp_config, broker_key_count);
+	d->out->configs = ARENA_ARRAY(&c->r->arena, resp_config, broker_key_count + (own ? c->api->config->props.count : 0));
 	for (uint32_t i = 0; i < broker_key_count; i++) {
 		const struct config_key *k = &broker_keys[i];
 		const struct broker_config *file = c->api->config;
@@ -192,16 +208,17 @@ static void describe_broker(struct describe *d, bool own)
 			v = running_value_of(file, c->image, k->name, s);
 			there |= v && s != CONFIG_FROM_DEFAULT;
 		}
-		if (!wanted(d->r, k->name) || (!there && (!own || mode == CONFIG_DYNAMIC_ONLY)))
+		if (!wanted(d->r, k->name) || (!there && (!own || mode == CONFIG_DYNAMIC_ONLY || broker_key_unlisted(k))))
 			continue;
 		resp_config *o = add_config(d, k->name, k->type, k->doc);
-		if (v && !o->is_sensitive)
-			o->value = slice_str(own ? as_parsed(c, k->type, v) : v);
+		o->value = o->is_sensitive ? (struct slice){0} : nullable(v && own ? as_parsed(c, k->type, v) : v);
 		o->read_only = mode == CONFIG_READ_ONLY;
 		begin_synonyms(d, o);
 		add_broker_synonyms(c, o, k->name, !own);
 		end_synonyms(d, o);
 	}
+	for (size_t i = 0; own && i < c->api->config->props.count; i++)
+		describe_stranger(d, &c->api->config->props.items[i]);
 }
 
 static void refuse(struct describe *d, int16_t error, const char *message)

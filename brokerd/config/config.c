@@ -17,6 +17,7 @@ const char *const broker_hello_keys[] = {
 	"message.max.bytes", "log.flush.interval.messages", "log.flush.interval.ms", "log.flush.scheduler.interval.ms", "log.message.timestamp.type",
 	"log.message.timestamp.before.max.ms", "log.message.timestamp.after.max.ms", "log.message.timestamp.difference.max.ms", "log.roll.ms",
 	"log.roll.hours", "log.roll.jitter.ms", "log.roll.jitter.hours", "log.index.interval.bytes", "log.index.size.max.bytes", "log.segment.delete.delay.ms",
+	"log.message.downconversion.enable",
 };
 const uint32_t broker_hello_key_count = ARRAY_LEN(broker_hello_keys);
 

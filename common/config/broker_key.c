@@ -33,6 +33,17 @@ enum config_mode broker_key_mode(const struct config_key *k)
 	return CONFIG_READ_ONLY;
 }
 
+bool broker_key_unlisted(const struct config_key *k)
+{
+#define NAME(name_) name_,
+	static const char *const names[] = {BROKER_UNLISTED_KEYS(NAME)};
+#undef NAME
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (!strcmp(names[i], k->name))
+			return true;
+	return false;
+}
+
 bool broker_key_live(const struct config_key *k)
 {
 	/* listeners and their map are read once: ports do not move under clients */

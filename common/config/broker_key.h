@@ -25,6 +25,8 @@ extern const struct config_key broker_keys[];
 extern const uint32_t broker_key_count;
 const struct config_key *broker_key_find(const char *name); /* NULL if unknown */
 enum config_mode broker_key_mode(const struct config_key *k);
+/* Kafka's own secret, or its authorizer's: shown only where it is set. */
+bool broker_key_unlisted(const struct config_key *k);
 /* Whether this broker does what the key says, at once, when it is changed while the broker runs. */
 bool broker_key_live(const struct config_key *k);
 

@@ -100,9 +100,30 @@ def min_isr(c):
         [("min.insync.replicas", "3", "dynamic-default"), ("min.insync.replicas", "1", "static"), ("min.insync.replicas", "1", "default")], "synonyms in order")
 
 
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "broker-configs.tsv")
+
+
+def all_keys(c, w, broker):
+    """What Kafka lists for a broker is listed, with its type, default and whether it may change; a password's value never is."""
+    kinds = ("UNKNOWN", "BOOLEAN", "STRING", "INT", "SHORT", "LONG", "DOUBLE", "LIST", "CLASS", "PASSWORD")
+    with open(GOLDEN, encoding="utf-8") as f:
+        recorded = {row[0]: row[1:] for row in (line.rstrip("\n").split("\t") for line in f if line[0] != "#")}
+    got = describe(w, BROKER, str(broker), None, docs=True)[2]
+    own = {"admin.listener", "data.loops", "log.dir.reserved.bytes", "log.scrub.bytes.per.second"}
+    check(set(got) == set(recorded) | own | {"some.plugin.key"}, "listed: %s", set(got) ^ set(recorded))
+    for key, (kind, default, when) in recorded.items():
+        e = got[key]
+        check((kinds[e.type], e.read_only) == (kind, when == "static"), "%s: %s", key, vars(e))
+        check([v for n, v, s in e.synonyms if (n, s) == (key, "default")] == ([] if default == "null" else [default]), "%s: %s", key, vars(e))
+        check(e.sensitive == (kind == "PASSWORD") and e.doc and (e.value is None or not e.sensitive), "%s: %s", key, vars(e))
+        check(e.source != "default" or e.value == (None if default == "null" else default), "%s: %s", key, vars(e))
+    e = got["some.plugin.key"]  # of the file; it might be a plugin's password
+    check(e.sensitive and e.read_only and e.value is None and e.type == 0 and e.synonyms == [("some.plugin.key", None, "static")], "unknown: %s", vars(e))
+
+
 def broker_configs(c):
     """Per broker over the cluster's default over the file, in force at once and after a restart."""
-    c.start(message__max__bytes=4000)
+    c.start(message__max__bytes=4000, some__plugin__key="secret")
     c.create_topic("b", 1, 3, "max.message.bytes=1000000")
     leads = {}
     while len(leads) < 2:  # the first replica is drawn
@@ -111,6 +132,7 @@ def broker_configs(c):
         leads.setdefault(c.state(t, 0)["leader"], t)
     one, two = sorted(leads)[:2]
     w1, w2 = wire.Conn(c.port(one)), wire.Conn(c.port(two))
+    all_keys(c, w1, one)
     takes = lambda b, size: produce_code(c, leads[b], size, b) == 0  # noqa: E731
     check(takes(one, 3000) and not takes(one, 5000), "the file's limit holds")
     ok(incremental(w1, [(BROKER, "", [("message.max.bytes", SET, "9000")])]))
