@@ -117,31 +117,68 @@ int config_next_ip_limit(const char **list, char ret_address[CONFIG_ADDRESS_MAX]
 	return 0;
 }
 
-static void add_entry(struct str *out, const char *entry, size_t len)
+/* Entries as Java splits them for append and subtract: blanks belong to them, empty ones at the end are none, but the empty text is one. */
+struct entries {
+	const char *next;
+	size_t left; /* bytes that hold entries, plus one while there is another */
+};
+
+static struct entries entries_of(const char *list)
 {
-	if (out->len)
-		str_add(out, ",");
+	size_t len = strlen(list);
+	while (len && list[len - 1] == ',')
+		len--;
+	return (struct entries){list, len || !*list ? len + 1 : 0};
+}
+
+static const char *entry_next(struct entries *s, size_t *ret_len)
+{
+	const char *e = s->next;
+	if (!s->left)
+		return NULL;
+	const char *comma = memchr(e, ',', s->left - 1);
+	*ret_len = comma ? (size_t)(comma - e) : s->left - 1;
+	s->next += *ret_len + 1;
+	s->left -= *ret_len + 1;
+	return e;
+}
+
+static size_t times_in(const char *list, size_t list_len, const char *entry, size_t len)
+{
+	struct entries all = entries_of(list);
+	size_t n, times = 0;
+	for (const char *e; (e = entry_next(&all, &n)) && (size_t)(e - list) < list_len;)
+		times += n == len && memcmp(e, entry, n) == 0;
+	return times;
+}
+
+static void add_entry(struct str *out, bool *first, const char *entry, size_t len)
+{
+	str_add(out, *first ? "" : ",");
 	str_add_bytes(out, entry, len);
+	*first = false;
 }
 
 void config_list_append(struct str *out, const char *list, const char *more)
 {
 	size_t n;
-	const char *old = list;
-	for (const char *e; (e = config_list_next(&list, &n));)
-		if (n)
-			add_entry(out, e, n);
-	for (const char *e; (e = config_list_next(&more, &n));)
-		if (n && !config_word_in(old, e, n))
-			add_entry(out, e, n);
+	bool first = true;
+	struct entries old = *list ? entries_of(list) : (struct entries){list, 0}, added = entries_of(more);
+	for (const char *e; (e = entry_next(&old, &n));)
+		add_entry(out, &first, e, n);
+	for (const char *e; (e = entry_next(&added, &n));)
+		if (!*list || !times_in(list, SIZE_MAX, e, n))
+			add_entry(out, &first, e, n);
 }
 
 void config_list_subtract(struct str *out, const char *list, const char *less)
 {
 	size_t n;
-	for (const char *e; (e = config_list_next(&list, &n));)
-		if (n && !config_word_in(less, e, n))
-			add_entry(out, e, n);
+	bool first = true;
+	struct entries old = entries_of(list);
+	for (const char *e; (e = entry_next(&old, &n));) /* what stands in `less` k times loses its first k */
+		if (times_in(list, (size_t)(e - list), e, n) >= times_in(less, SIZE_MAX, e, n))
+			add_entry(out, &first, e, n);
 }
 
 static const char *type_name(enum config_type t)

@@ -34,6 +34,7 @@ bool config_word_in(const char *words, const char *word, size_t len);
  * addresses are taken: a name would have to be looked up whenever somebody connects. */
 enum { CONFIG_ADDRESS_MAX = 64 };
 MUST_CHECK int config_next_ip_limit(const char **list, char ret_address[CONFIG_ADDRESS_MAX], int32_t *ret_count);
-/* A list as Kafka appends to it (what is there already is left out) and subtracts from it (each entry once). */
+/* A list as Kafka appends to it (what is there already is left out) and subtracts from it (one for each that is named): text by text, so
+ * " a" is not "a", and an empty entry is one. */
 void config_list_append(struct str *out, const char *list, const char *more);
 void config_list_subtract(struct str *out, const char *list, const char *less);

@@ -403,6 +403,22 @@ static void test_as_parsed(void)
 			printf("    `%s` became `%s`, not `%s`\n", rows[i].value, str_cstr(&got), rows[i].shown);
 		str_fini(&got);
 	}
+	/* append and subtract, as java.lang.String splits */
+	static const struct { const char *list, *more, *appended, *subtracted; } lists[] = {
+		{"a,b", "c", "a,b,c", "a,b"}, {"a,b", "b,a", "a,b", ""}, {"", "a", "a", ""}, {"a", "", "a,", "a"}, {"a,,", ",", "a", "a"}, {"", "", "", ""},
+		{"a,a,b", "a", "a,a,b", "a,b"}, {"a, b", "b", "a, b,b", "a, b"}, {"a", "c,c", "a,c,c", "a"}, {",a", "", ",a", "a"}, {",", "a", "a", ""},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		struct str more = {0}, less = {0};
+		config_list_append(&more, lists[i].list, lists[i].more);
+		config_list_subtract(&less, lists[i].list, lists[i].more);
+		bool good = !strcmp(str_cstr(&more), lists[i].appended) && !strcmp(str_cstr(&less), lists[i].subtracted);
+		CU_ASSERT(good);
+		if (!good)
+			printf("    `%s`, `%s`: `%s`, `%s`\n", lists[i].list, lists[i].more, str_cstr(&more), str_cstr(&less));
+		str_fini(&more);
+		str_fini(&less);
+	}
 	CU_ASSERT(config_value_same(CONFIG_STRING, "producer ", "producer"));
 	CU_ASSERT(config_value_same(CONFIG_DOUBLE, "1", "1.00"));
 	CU_ASSERT_FALSE(config_value_same(CONFIG_LONG, "x", "x")); /* is no setting at all */
