@@ -276,7 +276,8 @@ static enum look look_at(struct fetch_part *part, struct fetch_entry *e, bool fi
 	int64_t end = log_end_offset(p->log);
 	if (e->offset < a->log_start_offset || e->offset > end)
 		return refuse(e, KERR_OFFSET_OUT_OF_RANGE);
-	if (first && part->follower >= 0 && partition_follower_counts(p, part->follower, part->polled_epoch, part->polled_ms)) {
+	/* once a fetch: at the first look, or when what it was parked for has come */
+	if ((first || e->parked) && part->follower >= 0 && partition_follower_counts(p, part->follower, part->polled_epoch, part->polled_ms)) {
 		struct replica_out out;
 		if (replica_on_fetch(&p->core, part->follower, e->offset, e->log_start, part->polled_ms, part->polled_contact_ms, &out))
 			partition_do(p, &out);
