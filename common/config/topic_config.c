@@ -142,6 +142,15 @@ int topic_config_check_form(const char *name, const char *value, struct str *pro
 	return 0;
 }
 
+bool topic_config_usable(const struct topic_config_key *k, const char *value)
+{
+	struct str scrap = {0};
+	bool usable = config_value_check(k->name, value, &(struct config_rule){k->type, k->lowest, k->highest, k->words}, &scrap) == 0 &&
+	              topic_config_check_form(k->name, value, &scrap) == 0;
+	str_fini(&scrap);
+	return usable;
+}
+
 /* The one key of which some values are built and some are not. */
 static bool policy_built(const char *value, bool internal)
 {

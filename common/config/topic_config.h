@@ -76,6 +76,8 @@ const struct topic_config_key *topic_config_of_broker_key(const char *broker_key
 /* Whether Klamm takes this value for this key. ERR_INVAL: no (unknown key, wrong type, out of bounds, no effect yet); then a sentence
  * is added to `problem` (may be NULL), Kafka's where Kafka refuses as well. internal: __consumer_offsets and the like may be compacted before compaction exists. */
 MUST_CHECK int topic_config_check(const char *name, const char *value, bool internal, struct str *problem);
+/* Whether a value that stands in ZooKeeper, where anybody may have written it, means something: of Kafka's type and within its bounds. */
+bool topic_config_usable(const struct topic_config_key *k, const char *value);
 /* What Kafka checks beyond type and bounds, also of the broker key that gives the default. ERR_INVAL and its sentence. */
 MUST_CHECK int topic_config_check_form(const char *name, const char *value, struct str *problem);
 /* ERR_INVAL and Kafka's sentence in `problem` if no topic can have that name. */

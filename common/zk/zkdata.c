@@ -415,8 +415,9 @@ int zkd_config_decode(struct slice data, struct arena *a, struct zkd_config *ret
 	json_t *v;
 
 	jin_begin(&j, data, a);
-	(void)jin_int(&j, j.root, "version", J_REQUIRED, 1, 1, 1);
-	json_t *map = jin_object(&j, j.root, "config", J_REQUIRED);
+	json_t *map = json_object_get(j.root, "config");
+	if (!json_is_object(map))
+		map = NULL;
 	struct zkd_config_entry *e = ARENA_ARRAY(a, struct zkd_config_entry, map ? json_object_size(map) : 0);
 	json_object_foreach(map, key, v) {
 		e[n].key = arena_strndup(a, key, strlen(key));

@@ -216,6 +216,7 @@ struct zkd_config {
 	const struct zkd_config_entry *entries; /* in file order */
 	size_t count;
 };
+/* Read as Kafka reads it: whatever version it says, or none; no "config", or one that is no object, is no setting. A value that is no text: ERR_CORRUPT. */
 MUST_CHECK int zkd_config_decode(struct slice data, struct arena *a, struct zkd_config *ret_c);
 void zkd_config_encode(struct str *out, const struct zkd_config *c);
 const char *zkd_config_get(const struct zkd_config *c, const char *key); /* NULL if absent */

@@ -130,14 +130,17 @@ void plan_configs_put(struct plan_configs *c, const char *key, const char *value
 	c->n++;
 }
 
-void plan_configs_put_topic(struct plan_configs *c, const char *key, const char *value)
+bool plan_configs_put_topic(struct plan_configs *c, const char *key, const char *value)
 {
 	const struct topic_config_key *k = topic_config_find(key);
 	struct str text = {0};
+	if (k && !topic_config_usable(k, value))
+		return false;
 	if (k)
 		config_value_normal(k->type, value, &text);
 	plan_configs_put(c, key, k ? str_cstr(&text) : value);
 	str_fini(&text);
+	return true;
 }
 
 void plan_configs_remove(struct plan_configs *c, const char *key)

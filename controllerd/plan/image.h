@@ -73,7 +73,8 @@ struct plan_configs {
 	int32_t n;
 };
 const char *plan_configs_get(const struct plan_configs *c, const char *key); /* NULL if absent */
-void plan_configs_put_topic(struct plan_configs *c, const char *key, const char *value); /* a topic's: as it reads once parsed (" 2 " is 2) */
+/* A topic's: as it reads once parsed (" 2 " is 2). False: no value of that key, left out (what stands in ZooKeeper may be anything). */
+bool plan_configs_put_topic(struct plan_configs *c, const char *key, const char *value);
 void plan_configs_put(struct plan_configs *c, const char *key, const char *value);
 void plan_configs_remove(struct plan_configs *c, const char *key); /* harmless if absent */
 void plan_configs_fini(struct plan_configs *c);

@@ -29,12 +29,18 @@ static bool same(const struct plan_configs *a, const struct plan_configs *b)
 	return true;
 }
 
+void state_parse_topic_config(const struct state *s, const char *topic, const struct plan_configs *set, struct plan_configs *ret_parsed)
+{
+	for (int32_t i = 0; i < set->n; i++)
+		if (!plan_configs_put_topic(ret_parsed, set->v[i].key, set->v[i].value))
+			LOG_AT(s->env->log, LOG_WARN, "config", "bad value", "topic=%s key=%s value=%s", LOGQ(topic), LOGQ(set->v[i].key), LOGQ(set->v[i].value));
+}
+
 void state_take_topic_config(struct state *s, struct plan_topic *t, struct plan_configs *set, bool node)
 {
 	struct plan_configs parsed = {0};
 	t->has_config_node = node;
-	for (int32_t i = 0; i < set->n; i++)
-		plan_configs_put_topic(&parsed, set->v[i].key, set->v[i].value);
+	state_parse_topic_config(s, t->name, set, &parsed);
 	plan_configs_fini(set);
 	if (same(&t->config, &parsed)) {
 		plan_configs_fini(&parsed);

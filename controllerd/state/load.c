@@ -140,11 +140,19 @@ static void on_life_list(void *ctx, void *arg, int err, const struct zk_names *n
 
 /* ---- configs ---- */
 
-static void take_configs(struct plan_configs *to, const struct zkd_config *from)
+/* What a node of /config says; a node that is gone says nothing. False: it cannot be had or read (then it was said), and what holds goes on holding. */
+static bool read_configs(const struct state *s, const char *type, const char *name, int err, struct slice data, struct plan_configs *ret_set)
 {
-	plan_configs_fini(to);
-	for (size_t i = 0; i < from->count; i++)
-		plan_configs_put(to, from->entries[i].key, from->entries[i].value);
+	struct arena a;
+	struct zkd_config c = {0};
+	arena_init(&a, 0);
+	bool good = err == ERR_NOENT || (err == 0 && zkd_config_decode(data, &a, &c) == 0);
+	if (err == 0 && !good)
+		LOG_AT(s->env->log, LOG_WARN, "config", "unreadable", "type=%s name=%s", type, LOGQ(name));
+	for (size_t i = 0; good && i < c.count; i++)
+		plan_configs_put(ret_set, c.entries[i].key, c.entries[i].value);
+	arena_fini(&a);
+	return good;
 }
 
 static void on_entity(void *ctx, void *arg, int err, struct slice data, const struct zk_stat *st)
@@ -152,15 +160,9 @@ static void on_entity(void *ctx, void *arg, int err, struct slice data, const st
 	struct state *s = ctx;
 	struct name_read *r = arg;
 	if (!gone(s, err)) {
-		struct arena a;
-		struct zkd_config c = {0};
 		struct plan_configs set = {0};
-		arena_init(&a, 0);
-		if (err == ERR_NOENT || (err == 0 && zkd_config_decode(data, &a, &c) == 0)) {
-			take_configs(&set, &c);
+		if (read_configs(s, "brokers", r->name, err, data, &set))
 			state_take_entity(s, r->name, &set);
-		}
-		arena_fini(&a);
 		read_done(s, r->first);
 	}
 	name_read_free(r);
@@ -191,15 +193,9 @@ static void on_topic_config(void *ctx, void *arg, int err, struct slice data, co
 	struct name_read *r = arg;
 	if (!gone(s, err)) {
 		struct plan_topic *t = plan_topic_find(s->im, r->name);
-		struct arena a;
-		struct zkd_config c = {0};
 		struct plan_configs set = {0};
-		arena_init(&a, 0);
-		if (t && (err == ERR_NOENT || (err == 0 && zkd_config_decode(data, &a, &c) == 0))) {
-			take_configs(&set, &c);
+		if (t && read_configs(s, "topics", r->name, err, data, &set))
 			state_take_topic_config(s, t, &set, err == 0);
-		}
-		arena_fini(&a);
 	}
 	name_read_free(r);
 }
@@ -420,14 +416,14 @@ static void on_first_config(void *ctx, void *arg, int err, struct slice data, co
 		return;
 	}
 	struct plan_topic *t = plan_topic_find(s->im, tr->name);
-	struct arena a;
-	struct zkd_config c;
-	arena_init(&a, 0);
-	if (t && err == 0 && zkd_config_decode(data, &a, &c) == 0)
-		take_configs(&t->config, &c);
+	struct plan_configs set = {0};
+	if (t && read_configs(s, "topics", tr->name, err, data, &set)) {
+		plan_configs_fini(&t->config);
+		state_parse_topic_config(s, tr->name, &set, &t->config);
+	}
+	plan_configs_fini(&set);
 	if (t)
 		t->has_config_node = err == 0;
-	arena_fini(&a);
 	topic_ready(s, tr);
 }
 

@@ -213,6 +213,8 @@ struct state_alter { /* a change of one entity's configs; what it points to live
 };
 void state_alter_config(struct state *s, const struct state_alter *q);
 /* What ZooKeeper has is this set (taken over): into the image, and published if it is another one. node: /config/topics/T is there. */
+/* What of a node's set holds; what does not is logged. */
+void state_parse_topic_config(const struct state *s, const char *topic, const struct plan_configs *set, struct plan_configs *ret_parsed);
 void state_take_topic_config(struct state *s, struct plan_topic *t, struct plan_configs *set, bool node);
 void state_take_entity(struct state *s, const char *name, struct plan_configs *set); /* a child of /config/brokers */
 void state_note_seen(struct state *s, int64_t seq, int64_t ctime_ms);

@@ -73,7 +73,7 @@ static void creation_take(struct state *s, struct creation *c, int64_t czxid)
 	t->version = 0;
 	t->has_config_node = true;
 	for (int32_t i = 0; i < c->made->config.n; i++)
-		plan_configs_put_topic(&t->config, c->made->config.v[i].key, c->made->config.v[i].value);
+		(void)plan_configs_put_topic(&t->config, c->made->config.v[i].key, c->made->config.v[i].value);
 	for (int32_t i = 0; i < c->made->partition_count; i++) {
 		struct plan_partition *p = plan_partition_add(s->im, t, i, &c->made->partitions[i].replicas);
 		ASSERT(p);

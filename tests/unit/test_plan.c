@@ -774,13 +774,20 @@ static void test_config_change_sets(void)
 static void test_configs_with_blanks(void)
 {
 	struct fix f = fix_new("1,2,3", "1,2,3", 1);
-	plan_configs_put_topic(&f.t->config, "min.insync.replicas", " 2 ");
-	plan_configs_put_topic(&f.t->config, "unclean.leader.election.enable", "TRUE");
-	plan_configs_put_topic(&f.t->config, "no.such.key", " x ");
+	CU_ASSERT(plan_configs_put_topic(&f.t->config, "min.insync.replicas", " 2 "));
+	CU_ASSERT(plan_configs_put_topic(&f.t->config, "unclean.leader.election.enable", "TRUE"));
+	CU_ASSERT(plan_configs_put_topic(&f.t->config, "no.such.key", " x "));
 	CU_ASSERT_STRING_EQUAL(plan_configs_get(&f.t->config, "min.insync.replicas"), "2");
 	CU_ASSERT_STRING_EQUAL(plan_configs_get(&f.t->config, "unclean.leader.election.enable"), "true");
 	CU_ASSERT_STRING_EQUAL(plan_configs_get(&f.t->config, "no.such.key"), " x ");
 	CU_ASSERT_EQUAL(plan_topic_min_isr(f.im, f.t), 2);
+	/* what no request could have set does not hold, whatever it would do to the topic */
+	CU_ASSERT_FALSE(plan_configs_put_topic(&f.t->config, "segment.bytes", "5"));
+	CU_ASSERT_FALSE(plan_configs_put_topic(&f.t->config, "max.message.bytes", "x"));
+	CU_ASSERT_FALSE(plan_configs_put_topic(&f.t->config, "message.timestamp.type", "logappendtime"));
+	CU_ASSERT_FALSE(plan_configs_put_topic(&f.t->config, "min.insync.replicas", "0"));
+	CU_ASSERT_PTR_NULL(plan_configs_get(&f.t->config, "segment.bytes"));
+	CU_ASSERT_STRING_EQUAL(plan_configs_get(&f.t->config, "min.insync.replicas"), "2");
 	plan_configs_fini(&f.t->config);
 	plan_configs_put(&f.im->default_config, "min.insync.replicas", " 3");
 	plan_configs_put(&f.im->default_config, "unclean.leader.election.enable", " true ");

@@ -217,7 +217,7 @@ static void test_garbage(void)
 		{"/brokers/topics/t/partitions/0/state", "{\"leader\":1,\"leader_epoch\":0,\"controller_epoch\":3,\"isr\":[1],\"klamm\":{\"elr\":[\"1\"]}}"},
 		{"/brokers/topics/t/partitions/0/state", "{\"leader\":1,\"leader_epoch\":0,\"controller_epoch\":3,\"isr\":[1],\"klamm\":5}"},
 		{"/brokers/topics/t/partitions/0/state", "{\"leader\":1,\"leader_epoch\":0,\"controller_epoch\":3,\"isr\":[1],\"leader_recovery_state\":2}"},
-		{"/config/topics/t", "{\"version\":1}"}, {"/config/topics/t", "{\"version\":2,\"config\":{}}"}, {"/config/topics/t", "{\"version\":1,\"config\":{\"a\":1}}"},
+		{"/config/topics/t", ""}, {"/config/topics/t", "[]"}, {"/config/topics/t", "{\"version\":1,\"config\":{\"a\":1}}"},
 		{"/config/topics/t", "{\"version\":1,\"config\":{\"a\":\"\\u0000\"}}"},
 		{"/config/changes/c", "{\"version\":3,\"entity_path\":\"topics/t\"}"}, {"/config/changes/c", "{\"version\":2,\"entity_path\":\"topics\"}"},
 		{"/config/changes/c", "{\"version\":2,\"entity_path\":\"topics/\"}"}, {"/config/changes/c", "{\"version\":2,\"entity_path\":\"topics/a/b\"}"},
@@ -473,6 +473,16 @@ static void test_bad_text(void)
 	const struct zkd_config_entry entries[] = {{"k\xff\xc0\x80", "\xed\xa0\x80 \xf4\x90\x80\x80 \xe2\x82"}, {"ok\x7f", "\xe2\x82\xac\t\xf0\x9f\x98\x80"}};
 	arena_init(&a, 0);
 	str_init(&out);
+	/* Kafka looks for "config" and at nothing else */
+	static const struct {
+		const char *json;
+		size_t count;
+	} lenient[] = {{"{\"config\":{\"a\":\"1\"}}", 1}, {"{\"version\":9,\"config\":{\"a\":\"1\",\"b\":\"\"}}", 2}, {"{\"version\":1}", 0}, {"{}", 0},
+	               {"{\"version\":1,\"config\":[]}", 0}, {"{\"version\":1,\"config\":null}", 0}};
+	for (size_t i = 0; i < sizeof(lenient) / sizeof(lenient[0]); i++) {
+		CU_ASSERT_EQUAL_FATAL(zkd_config_decode(slice_str(lenient[i].json), &a, &c), 0);
+		CU_ASSERT_EQUAL(c.count, lenient[i].count);
+	}
 	c = (struct zkd_config){entries, 2};
 	zkd_config_encode(&out, &c);
 	CU_ASSERT_EQUAL_FATAL(zkd_config_decode(slice_str(str_cstr(&out)), &a, &c), 0);
