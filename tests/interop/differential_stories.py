@@ -91,6 +91,12 @@ def tolerated(s, v):
     s.ask("Produce", v, produce("d-old", batch(inside=records.record(1, b"a") + records.record(0, b"b"))), "deltas wrong")
 
 
+@story("Produce", first=9, last=9)
+def no_records(s, v):
+    """One version is enough: Kafka's silence takes seconds."""
+    s.ask("Produce", v, produce("d-old", None), "null")
+
+
 @story("Produce", first=3, needs=("Fetch", "ListOffsets"))
 def limits(s, v):
     s.ask("Produce", v, produce("d-small", batch([b"x" * 600])), "larger than max.message.bytes")
