@@ -75,19 +75,16 @@ tests_unit_test_bench_LDADD = libkbase.a $(JANSSON_LIBS) $(ISAL_LIBS) $(CUNIT_LI
 TESTS += tests/unit/test_bench
 EXTRA_DIST += tests/interop/kafka-start tests/interop/klamm-cli tests/interop/run tests/interop/confluent_client.py tests/interop/golden.py
 EXTRA_DIST += tests/interop/franz/go.mod tests/interop/franz/go.sum tests/interop/franz/main.go
-EXTRA_DIST += tests/interop/card.py tests/interop/differences.tsv tests/interop/differential.py tests/interop/differential_cases.py
+EXTRA_DIST += tests/interop/card.py tests/interop/cli.py tests/interop/differences.tsv tests/interop/differential.py tests/interop/differential_cases.py
 EXTRA_DIST += tests/interop/differential_stories.py tests/interop/handover.py tests/interop/javatools.py tests/interop/messages.py tests/interop/pair.py
-EXTRA_DIST += tests/interop/records.py tests/interop/clients/Scenarios.java tests/interop/clients/aio.py tests/interop/clients/confluent.py
+EXTRA_DIST += tests/interop/records.py tests/interop/suite.py tests/interop/clients/Scenarios.java tests/interop/clients/Tools.java tests/interop/clients/aio.py tests/interop/clients/confluent.py
 EXTRA_DIST += tests/interop/clients/kafka_python.py tests/interop/clients/kafkajs.js tests/interop/clients/kcat.py tests/interop/clients/scenarios.py
 EXTRA_DIST += tests/interop/clients/go/card/card.go tests/interop/clients/go/franz/main.go tests/interop/clients/go/go.mod tests/interop/clients/go/go.sum
 EXTRA_DIST += tests/interop/clients/go/kafkago/main.go tests/interop/clients/go/sarama/main.go
 
-# Stock clients, the report card, the differential test, Kafka and Klamm in turn on one log directory; all of them, or PART.
-INTEROP_PARTS = run card.py differential.py handover.py
+# Stock clients, Kafka's tools, the report card, the differential test, Kafka and Klamm in turn on one log directory (see tests/interop/suite.py).
 check-interop: all
-	failed=; for part in $(if $(PART),$(PART),$(INTEROP_PARTS)); do \
-		$(PYTHON) '$(top_srcdir)/tests/interop/'$$part --build '$(abs_top_builddir)' $(if $(ONLY),--only '$(ONLY)') || failed="$$failed $$part"; \
-	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+	$(PYTHON) '$(top_srcdir)/tests/interop/suite.py' --build '$(abs_top_builddir)' $(if $(ONLY),--only '$(ONLY)') $(if $(RESUME),--resume) $(if $(WRITE),--write)
 .PHONY: check-interop
 
 # brokerd/group: the coordinator's core

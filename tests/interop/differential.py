@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-from pair import Failure, Kafka, Pair, cell, document_section
+from pair import Failure, Kafka, Pair, cell, document_section, endable
 
 import differential_cases as cases
 import differential_stories  # noqa: F401  (fills cases.STORIES)
@@ -368,6 +368,7 @@ def main():
         return 0
     if not args.build:
         parser.error("give --build")
+    endable()
     tmp = tempfile.mkdtemp(prefix="klamm-differential-")
     pair, second, ok = Pair(tmp, args.build, args.ports), None, False
     try:

@@ -79,7 +79,7 @@ def read_all(run, bootstrap, all_parts):
         want = [console_line(line, kind) for line in read_text(expected).split("\n")[:-1]]
         props = [x for p in ("print.timestamp", "print.offset", "print.headers", "print.key") for x in ("--property", p + "=true")]
         out = run.java("org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", bootstrap, "--topic", topic, "--partition", str(number),
-            "--offset", "earliest", "--isolation-level", "read_uncommitted", "--max-messages", str(len(want)), "--timeout-ms", "20000", *props,
+            "--offset", "earliest", "--isolation-level", "read_uncommitted", "--max-messages", str(len(want)), "--timeout-ms", "60000", *props,
             "--property", "null.literal=NULL")
         got = out.decode().split("\n")[:-1]
         check(got == want, "%s-%d: read %d lines, want %d; first difference: %s", topic, number, len(got), len(want),

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from pair import ALIKE, HERE, Cluster, Failure, Kafka, Options
+from pair import ALIKE, HERE, Cluster, Failure, Kafka, Options, endable
 
 from cluster import check
 
@@ -135,7 +135,7 @@ class Handover:
         self.ready()
 
     def kcat(self, *args, data=None):
-        done = subprocess.run(["kcat", "-b", "127.0.0.1:%d" % self.port, *args], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, check=False)
+        done = subprocess.run(["kcat", "-b", "127.0.0.1:%d" % self.port, *args], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, check=False)
         check(done.returncode == 0, "kcat %s: %s", " ".join(args), done.stderr[-600:].decode(errors="replace"))
         return done.stdout.decode()
 
@@ -191,7 +191,8 @@ class Handover:
             answer = self.c.until(fetched, "the coordinator of %s" % group, 20)
             check(answer["error_code"] == 0, "%s: %s", group, answer)
             out[group] = sorted((t["name"], p["partition_index"], p["committed_offset"], p["metadata"]) for t in answer["topics"] for p in t["partitions"])
-            text = self.java("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--describe", "--group", group)
+            # its own limit of 5 s ends it with an empty answer and status 0
+            text = self.java("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--timeout", "60000", "--describe", "--group", group)
             rows = [line.split()[:6] for line in text.splitlines() if line.split()[:1] == [group]]
             out[group, "tool"] = sorted(rows)
             check(rows or not out[group], "kafka-consumer-groups shows nothing of %s: %s", group, text)
@@ -201,7 +202,7 @@ class Handover:
     def java(self, cls, *args):
         libs = subprocess.run([os.path.join(HERE, "kafka-start"), "--fetch"], stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout.strip()
         done = subprocess.run(["java", "-Xmx256m", "-cp", "%s:%s/*" % (libs, libs), cls, "--bootstrap-server", "127.0.0.1:%d" % self.port, *args], stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, encoding="utf-8", timeout=120, check=False)
+            stderr=subprocess.STDOUT, encoding="utf-8", timeout=300, check=False)
         check(done.returncode == 0, "%s: %s", cls, done.stdout[-800:])
         return done.stdout
 
@@ -305,6 +306,7 @@ def main():
     parser.add_argument("--records", type=int, default=2000, help="in each codec and turn")
     parser.add_argument("--only", help="of " + ", ".join(CASES))
     args = parser.parse_args()
+    endable()
     tmp = tempfile.mkdtemp(prefix="klamm-handover-")
     passed = failed = 0
     for name, case in CASES.items():

@@ -1,5 +1,6 @@
 """pair.py: one Kafka 3.9.1 and one Klamm broker, each on its own ZooKeeper chroot, configured alike: what the interop tests compare."""
 import os
+import signal
 import subprocess
 import sys
 
@@ -8,6 +9,18 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "cluster"))
 sys.dont_write_bytecode = True
 
 from cluster import Cluster, Failure, Ports  # noqa: E402
+
+
+class NotHere(Exception):
+    """Why a client cannot be run on this machine."""
+
+
+def endable():
+    """SIGTERM ends a script as Ctrl-C does: what it started is stopped."""
+    def end(*_):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, end)
+
 
 DOCUMENT = os.path.join(HERE, "..", "..", "docs", "COMPATIBILITY.md")
 ALIKE = {"num.partitions": "1", "default.replication.factor": "1", "min.insync.replicas": "1", "offsets.topic.num.partitions": "5",

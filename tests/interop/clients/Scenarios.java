@@ -7,6 +7,7 @@ import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.header.internals.RecordHeader;
@@ -16,6 +17,7 @@ public class Scenarios {
 	static final int COUNT = 200;
 	static String bootstrap, topic, group, prefix;
 	static Admin admin;
+	static int missed;
 
 	interface Body {
 		Object run() throws Exception;
@@ -39,13 +41,14 @@ public class Scenarios {
 
 	static void scenario(String name, Body body) {
 		Object outcome;
+		missed = 0;
 		try {
 			outcome = body.run();
 		} catch (Throwable e) {
 			e.printStackTrace();
 			outcome = Map.of("error", cause(e).getClass().getSimpleName());
 		}
-		System.out.println("{\"scenario\": " + quoted(name) + ", \"outcome\": " + json(outcome) + "}");
+		System.out.println("{\"scenario\": " + quoted(name) + ", \"outcome\": " + json(outcome) + ", \"missed\": " + missed + "}");
 		System.out.flush();
 	}
 
@@ -59,10 +62,12 @@ public class Scenarios {
 	}
 
 	static boolean until(BooleanSupplier condition) throws InterruptedException {
-		long end = System.nanoTime() + 40_000_000_000L;
+		long end = System.nanoTime() + 90_000_000_000L;
 		while (!condition.getAsBoolean()) {
-			if (System.nanoTime() > end)
+			if (System.nanoTime() > end) {
+				missed++;
 				return false;
+			}
 			Thread.sleep(20);
 		}
 		return true;
@@ -143,6 +148,63 @@ public class Scenarios {
 			List<String> got = read(c, COUNT);
 			return Map.of("offsets", offsets.hashCode(), "read", got.hashCode(), "count", got.size(), "by time", String.valueOf(c.offsetsForTimes(Map.of(tp, 1700000000100L))), "ends", c.beginningOffsets(List.of(tp)) + " " + c.endOffsets(List.of(tp)));
 		}
+	}
+
+	// 3.0 brought the third kind.
+	static Object offsetAt(TopicPartition tp, String kind) throws Exception {
+		OffsetSpec spec;
+		try {
+			spec = (OffsetSpec) OffsetSpec.class.getMethod(kind).invoke(null);
+		} catch (NoSuchMethodException e) {
+			return "not in this version";
+		}
+		ListOffsetsResult.ListOffsetsResultInfo r = admin.listOffsets(Map.of(tp, spec)).all().get().get(tp);
+		return r.offset() + " " + r.timestamp() + " " + r.leaderEpoch();
+	}
+
+	static Object listOffsets() throws Exception {
+		TopicPartition tp = new TopicPartition(prefix + "times", 0);
+		admin.createTopics(List.of(new NewTopic(tp.topic(), 1, (short) 1))).all().get();
+		try (KafkaProducer<String, String> p = producer("none")) {
+			for (int i = 0; i < 10; i++)
+				p.send(new ProducerRecord<>(tp.topic(), 0, 1700000000000L + 1000 * i, null, "" + i)).get();
+		}
+		Map<String, Object> out = new TreeMap<>();
+		for (String kind : List.of("earliest", "latest", "maxTimestamp"))
+			out.put(kind, offsetAt(tp, kind));
+		for (long time : new long[]{1700000004500L, 1800000000000L})
+			out.put("" + time, admin.listOffsets(Map.of(tp, OffsetSpec.forTimestamp(time))).all().get().get(tp).offset());
+		out.put("unknown topic", errorOf(() -> admin.listOffsets(Map.of(new TopicPartition("no-such", 0), OffsetSpec.latest()), new ListOffsetsOptions().timeoutMs(3000)).all().get()));
+		return out;
+	}
+
+	// Where a consumer that begins at an offset really begins, by its policy for offsets that are not there.
+	static Object first(TopicPartition tp, long offset, String policy) throws Exception {
+		try (KafkaConsumer<String, String> c = consumer(group + "seek", "auto.offset.reset", policy)) {
+			c.assign(List.of(tp));
+			c.seek(tp, offset);
+			List<Long> got = new ArrayList<>();
+			until(() -> {
+				for (ConsumerRecord<String, String> r : c.poll(Duration.ofMillis(200)))
+					got.add(r.offset());
+				return !got.isEmpty() || c.position(tp) != offset;
+			});
+			return got.isEmpty() ? c.position(tp) : got.get(0);
+		} catch (KafkaException e) {
+			return e.getClass().getSimpleName();
+		}
+	}
+
+	static Object seek() throws Exception {
+		TopicPartition tp = new TopicPartition(prefix + "times", 0);
+		Map<String, Object> out = new TreeMap<>();
+		out.put("inside", first(tp, 7, "none"));
+		for (String policy : List.of("earliest", "latest", "none"))
+			out.put("beyond, " + policy, first(tp, 1000, policy));
+		admin.deleteRecords(Map.of(tp, RecordsToDelete.beforeOffset(4))).all().get();
+		for (String policy : List.of("earliest", "latest", "none"))
+			out.put("deleted, " + policy, first(tp, 1, policy));
+		return out;
 	}
 
 	static void fill(int n) throws Exception {
@@ -314,13 +376,15 @@ public class Scenarios {
 
 	public static void main(String[] args) {
 		bootstrap = args[0];
-		prefix = args[1] + "java-" + org.apache.kafka.common.utils.AppInfoParser.getVersion() + "-";
+		prefix = args[1] + "java-" + System.getProperty("client.version") + "-";
 		topic = prefix + "topic";
 		group = prefix + "group";
 		admin = Admin.create(common());
 		scenario("create topic", Scenarios::createTopic);
 		for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd"))
 			scenario("produce and read " + codec, () -> produce(codec));
+		scenario("list offsets", Scenarios::listOffsets);
+		scenario("seek, offset out of range", Scenarios::seek);
 		scenario("consume in a group, commit", Scenarios::consumeGroup);
 		scenario("second member joins and leaves, range", () -> rebalance("org.apache.kafka.clients.consumer.RangeAssignor"));
 		scenario("second member joins and leaves, cooperative", () -> rebalance("org.apache.kafka.clients.consumer.CooperativeStickyAssignor"));

@@ -5,12 +5,12 @@ import inspect
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from scenarios import COUNT, bootstrap, digest, plain, prefix, record, scenario
+from scenarios import COUNT, bootstrap, digest, missed, plain, prefix, record, scenario
 
 topic, group = prefix + "aio-topic", prefix + "aio-group"
 
 
-async def until(condition, seconds=30):
+async def until(condition, seconds=90):
     end = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < end:
         value = condition()
@@ -19,6 +19,7 @@ async def until(condition, seconds=30):
         if value:
             return value
         await asyncio.sleep(0.05)
+    missed.append(condition)
     return False
 
 
@@ -61,6 +62,53 @@ async def produce(admin, codec):
     got = await read(c, COUNT)
     await c.stop()
     return {"read": digest((m.offset, m.key, m.value, [tuple(h) for h in m.headers]) for m in got)}
+
+
+async def list_offsets(admin):
+    name = prefix + "aio-times"
+    await admin.create_topics([NewTopic(name, 1, 1)])
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as p:
+        for i in range(10):
+            await p.send(name, value=b"%d" % i, partition=0, timestamp_ms=1700000000000 + 1000 * i)
+        await p.flush()
+    tp = TopicPartition(name, 0)
+    async with consumer(name=None) as c:
+        return {"of a time": plain(await c.offsets_for_times({tp: 1700000004500})), "too late": plain(await c.offsets_for_times({tp: 1800000000000})),
+                "ends": [(await c.beginning_offsets([tp]))[tp], (await c.end_offsets([tp]))[tp]]}
+
+
+async def seek(admin):
+    """Where a consumer that begins at an offset really begins, by its policy for offsets that are not there."""
+    tp = TopicPartition(prefix + "aio-times", 0)
+
+    async def first(offset, policy):
+        c = consumer(name=None, auto_offset_reset=policy)
+        c.assign([tp])
+        await c.start()
+        try:
+            c.seek(tp, offset)
+
+            async def begun():
+                got = [m.offset for batch in (await c.getmany(timeout_ms=500)).values() for m in batch]
+                if got:
+                    return got[:1]
+                at = await c.position(tp)
+                return [at] if at != offset else None
+            return await until(begun)
+        except Exception as e:  # the name is the outcome
+            return type(e).__name__
+        finally:
+            await c.stop()
+    out = {"inside": await first(7, "earliest"), "beyond, earliest": await first(1000, "earliest"), "beyond, latest": await first(1000, "latest"),
+           "beyond, none": await first(1000, "none")}
+    await admin.delete_records({tp: RecordsToDelete(4)})
+    out.update({"deleted, earliest": await first(1, "earliest"), "deleted, latest": await first(1, "latest"), "deleted, none": await first(1, "none")})
+    return out
+
+
+async def cluster(admin):
+    d = await admin.describe_cluster()
+    return {"brokers": len(d["brokers"]), "controller": d["controller_id"]}
 
 
 async def fill(n=100):
@@ -117,7 +165,8 @@ async def describe_groups(admin):
         await until(lambda: len(c.assignment()) == 2)
         described = plain(await admin.describe_consumer_groups([prefix + "aio-seen"]))
         listed = sorted(plain(g) for g in await admin.list_consumer_groups() if prefix + "aio-" in str(g))
-    return {"described": described, "listed": listed}
+    offsets = sorted((tp.partition, o.offset >= 50) for tp, o in (await admin.list_consumer_group_offsets(group)).items())
+    return {"described": described, "listed": listed, "offsets": offsets}
 
 
 async def add_partitions(admin):
@@ -137,7 +186,7 @@ async def configs(admin):
 
     async def changed():
         return "55555555" in str(await shown())
-    await until(changed, 5)
+    await until(changed)
     bad = plain(await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.ms": "abc"})]))
     return {"before": before, "after": await shown(), "bad value is refused": "error_code=40" in bad}
 
@@ -161,7 +210,7 @@ async def told(fn, *args):
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        return await asyncio.wait_for(fn(admin, *args), 120)
+        return await asyncio.wait_for(fn(admin, *args), 300)
     finally:
         await admin.close()
 
@@ -171,8 +220,10 @@ def tell(name, fn, *args):
 
 
 tell("create topic", create_topic)
-for codec in (None, "gzip"):
+for codec in (None, "gzip", "snappy", "lz4", "zstd"):
     tell("produce and read %s" % (codec or "none"), produce, codec)
+tell("list offsets", list_offsets)
+tell("seek, offset out of range", seek)
 tell("consume in a group, commit", consume_group)
 tell("second member joins and leaves", rebalance)
 tell("commit and resume", resume)
@@ -180,4 +231,5 @@ tell("list and describe groups", describe_groups)
 tell("add partitions", add_partitions)
 tell("alter and describe configs", configs)
 tell("delete records", delete_records)
+tell("cluster", cluster)
 tell("delete topic", delete_topic)

@@ -2,7 +2,7 @@
 import threading
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.admin import ConfigResource, NewPartitions, NewTopic
+from kafka.admin import ConfigResource, NewPartitions, NewTopic, OffsetSpec
 from scenarios import COUNT, bootstrap, digest, plain, prefix, record, scenario, until
 
 admin = KafkaAdminClient(bootstrap_servers=bootstrap)
@@ -46,7 +46,7 @@ def produce(codec):
     for i in range(COUNT):
         key, value = record(i)
         futures.append(p.send(name, key=key, value=value, headers=[("h", b"1")], partition=0))
-    p.flush(30)
+    p.flush(90)
     failed = sum(f.failed() for f in futures)
     p.close()
     c = consumer(None)
@@ -57,11 +57,49 @@ def produce(codec):
     return {"failed": failed, "read": digest((m.offset, m.key, m.value, [tuple(h) for h in m.headers]) for m in got)}
 
 
+def list_offsets():
+    name = prefix + "kp-times"
+    admin.create_topics([NewTopic(name, 1, 1)])
+    p = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    for i in range(10):
+        p.send(name, value=b"%d" % i, partition=0, timestamp_ms=1700000000000 + 1000 * i)
+    p.flush(90)
+    p.close()
+    tp, c = TopicPartition(name, 0), consumer(None)
+    out = {str(what): plain(admin.list_partition_offsets({tp: what})[tp]) for what in (OffsetSpec.EARLIEST, OffsetSpec.LATEST, OffsetSpec.MAX_TIMESTAMP)}
+    out["of a time"], out["too late"] = plain(c.offsets_for_times({tp: 1700000004500})), plain(c.offsets_for_times({tp: 1800000000000}))
+    out["ends"] = [c.beginning_offsets([tp])[tp], c.end_offsets([tp])[tp]]
+    c.close()
+    return out
+
+
+def seek():
+    """Where a consumer that begins at an offset really begins, by its policy for offsets that are not there."""
+    tp = TopicPartition(prefix + "kp-times", 0)
+
+    def first(offset, policy):
+        c = consumer(None, auto_offset_reset=policy)
+        c.assign([tp])
+        c.seek(tp, offset)
+        try:
+            got = []
+            until(lambda: got.extend(m.offset for batch in c.poll(500).values() for m in batch) or got or c.position(tp) != offset)
+            return got[:1] or [c.position(tp)]
+        except Exception as e:  # the name is the outcome
+            return type(e).__name__
+        finally:
+            c.close()
+    out = {"inside": first(7, "earliest"), "beyond, earliest": first(1000, "earliest"), "beyond, latest": first(1000, "latest"), "beyond, none": first(1000, "none")}
+    admin.delete_records({tp: 4})
+    out.update({"deleted, earliest": first(1, "earliest"), "deleted, latest": first(1, "latest"), "deleted, none": first(1, "none")})
+    return out
+
+
 def fill(n=100):
     p = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
     for i in range(n):
         p.send(topic, value=b"%d" % i, partition=i % 2)
-    p.flush(30)
+    p.flush(90)
     p.close()
 
 
@@ -99,7 +137,7 @@ def rebalance():
     out["left"] = bool(until(lambda: shares == {0: 2, 1: -1}))
     stop[0] = True
     for t in threads:
-        t.join(30)
+        t.join(90)
     return out
 
 
@@ -142,7 +180,7 @@ def configs():
         return text
     before = shown()
     admin.alter_configs([ConfigResource("TOPIC", topic, {"retention.ms": "55555555"})])
-    until(lambda: "55555555" in shown(), 5)
+    until(lambda: "55555555" in shown())
     return {"before": before, "after": shown(), "bad value": error_of(lambda: admin.alter_configs([ConfigResource("TOPIC", topic, {"retention.ms": "abc"})]))}
 
 
@@ -152,6 +190,24 @@ def delete_records():
     begin = c.beginning_offsets([TopicPartition(topic, 0)])[TopicPartition(topic, 0)]
     c.close()
     return {"answer": out, "begin": begin}
+
+
+def alter_offsets():
+    tp, out = TopicPartition(topic, 1), {}
+
+    def now():
+        return plain(admin.list_group_offsets({group: None})[group].get(tp))
+    out["altered"] = plain(admin.alter_group_offsets(group, {tp: OffsetAndMetadata(7, "by hand", -1)})), now()
+    out["reset"] = plain(admin.reset_group_offsets(group, {tp: OffsetSpec.EARLIEST})), now()
+    out["deleted"] = plain(admin.delete_group_offsets(group, [tp])), now()
+    return out
+
+
+def cluster():
+    d = admin.describe_cluster()
+    dirs = admin.describe_log_dirs({topic: [0]})
+    return {"brokers": len(d["brokers"]), "controller": d["controller_id"], "log dirs": [[(x["error_code"], [t["name"] for t in x["topics"]]) for x in b["log_dirs"]] for b in dirs],
+            "elected": plain(admin.elect_leaders(0, {topic: [0]}, raise_errors=False))}
 
 
 def delete_group():
@@ -164,14 +220,18 @@ def delete_topic():
 
 
 scenario("create topic", create_topic)
-for codec in (None, "gzip"):
+for codec in (None, "gzip", "snappy", "lz4", "zstd"):
     scenario("produce and read %s" % (codec or "none"), produce, codec)
+scenario("list offsets", list_offsets)
+scenario("seek, offset out of range", seek)
 scenario("consume in a group, commit", consume_group)
 scenario("second member joins and leaves", rebalance)
 scenario("commit and resume", resume)
 scenario("list and describe groups", describe_groups)
+scenario("alter, reset and delete committed offsets", alter_offsets)
 scenario("add partitions", add_partitions)
 scenario("alter and describe configs", configs)
 scenario("delete records", delete_records)
+scenario("cluster, log dirs, leader election", cluster)
 scenario("delete group", delete_group)
 scenario("delete topic", delete_topic)

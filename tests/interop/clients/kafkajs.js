@@ -8,25 +8,28 @@ const COUNT = 200, topic = prefix + "js-topic", group = prefix + "js-group";
 const kafka = new Kafka({ clientId: "watched", brokers: [bootstrap], logLevel: logLevel.NOTHING });
 const admin = kafka.admin();
 const digest = (rows) => crypto.createHash("sha256").update(JSON.stringify(rows)).digest("hex").slice(0, 16);
+let missed = 0;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 async function scenario(name, fn) {
 	let outcome;
+	missed = 0;
 	try {
 		outcome = await fn();
 	} catch (e) {
 		console.error(e);
 		outcome = { error: e.type || e.name };
 	}
-	console.log(JSON.stringify({ scenario: name, outcome }).replace('{"scenario":', '{"scenario": '));
+	console.log(JSON.stringify({ scenario: name, outcome, missed }).replace('{"scenario":', '{"scenario": '));
 }
 
-async function until(condition, seconds = 40) {
+async function until(condition, seconds = 90) {
 	for (const end = Date.now() + seconds * 1000; Date.now() < end; await sleep(20)) {
 		const value = await condition();
 		if (value)
 			return value;
 	}
+	missed++;
 	return false;
 }
 
@@ -39,7 +42,7 @@ async function errorOf(fn) {
 }
 
 async function reading(name, groupId, enough) {
-	const got = [], consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 300 });
+	const got = [], consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 300, maxWaitTimeInMs: 200 });
 	await consumer.connect();
 	await consumer.subscribe({ topics: [name], fromBeginning: true });
 	await consumer.run({
@@ -70,6 +73,48 @@ async function codec(name, compression) {
 	return { count: got.length, read: digest(got) };
 }
 
+async function listOffsets() {
+	const name = prefix + "js-times", producer = kafka.producer();
+	await admin.createTopics({ topics: [{ topic: name, numPartitions: 1 }] });
+	await producer.connect();
+	for (let i = 0; i < 10; i++)
+		await producer.send({ topic: name, acks: -1, messages: [{ value: String(i), timestamp: String(1700000000000 + 1000 * i) }] });
+	await producer.disconnect();
+	return {
+		ends: await admin.fetchTopicOffsets(name),
+		inTime: await admin.fetchTopicOffsetsByTimestamp(name, 1700000004500),
+		tooLate: await admin.fetchTopicOffsetsByTimestamp(name, 1800000000000),
+	};
+}
+
+// The first record after a seek; offsets that are not there lead to where the group begins.
+async function seek() {
+	const name = prefix + "js-times", got = [], consumer = kafka.consumer({ groupId: group + "seek", sessionTimeout: 6000, heartbeatInterval: 300, maxWaitTimeInMs: 200 });
+	await consumer.connect();
+	await consumer.subscribe({ topics: [name], fromBeginning: true });
+	await consumer.run({ autoCommit: false, eachMessage: async ({ message }) => got.push(Number(message.offset)) });
+	await until(() => got.length >= 10);
+	const first = async (offset) => {
+		got.length = 0;
+		consumer.seek({ topic: name, partition: 0, offset: String(offset) });
+		await until(() => got.includes(9)); // what had been fetched before the seek is dropped
+		return got[0];
+	};
+	const out = { inside: await first(7), beyond: await first(1000) };
+	await admin.deleteTopicRecords({ topic: name, partitions: [{ partition: 0, offset: "4" }] });
+	out.deleted = await first(1);
+	await consumer.disconnect();
+	return out;
+}
+
+async function alterOffsets() {
+	const at = async () => (await admin.fetchOffsets({ groupId: group, topics: [topic] }))[0].partitions.filter((p) => p.partition === 1);
+	await admin.setOffsets({ groupId: group, topic, partitions: [{ partition: 1, offset: "7" }] });
+	const set = await at();
+	await admin.resetOffsets({ groupId: group, topic, earliest: true });
+	return { set, reset: await at() };
+}
+
 async function consumeGroup() {
 	await produce(topic, 100, {}, (i) => i % 2);
 	const [consumer, got] = await reading(topic, group, 100);
@@ -81,7 +126,7 @@ async function consumeGroup() {
 async function rebalance() {
 	const shares = {};
 	async function member(n) {
-		const consumer = kafka.consumer({ groupId: group + "two", sessionTimeout: 6000, heartbeatInterval: 300 });
+		const consumer = kafka.consumer({ groupId: group + "two", sessionTimeout: 6000, heartbeatInterval: 300, maxWaitTimeInMs: 200 });
 		consumer.on(consumer.events.GROUP_JOIN, (e) => (shares[n] = (e.payload.memberAssignment[topic] || []).length));
 		await consumer.connect();
 		await consumer.subscribe({ topics: [topic] });
@@ -123,7 +168,7 @@ async function configs() {
 	const alter = (value) => admin.alterConfigs({ validateOnly: false, resources: [{ type: ConfigResourceTypes.TOPIC, name: topic, configEntries: [{ name: "retention.ms", value }] }] });
 	const before = await shown();
 	await alter("55555555");
-	await until(async () => JSON.stringify(await shown()).includes("55555555"), 5);
+	await until(async () => JSON.stringify(await shown()).includes("55555555"));
 	return { before, after: await shown(), bad: await errorOf(() => alter("abc")) };
 }
 
@@ -137,10 +182,13 @@ async function main() {
 	}));
 	await scenario("produce and read none", () => codec("none", CompressionTypes.None));
 	await scenario("produce and read gzip", () => codec("gzip", CompressionTypes.GZIP));
+	await scenario("list offsets", listOffsets);
+	await scenario("seek, offset out of range", seek);
 	await scenario("consume in a group, commit", consumeGroup);
 	await scenario("second member joins and leaves", rebalance);
 	await scenario("commit and resume", resume);
 	await scenario("list and describe groups", describeGroups);
+	await scenario("alter and reset committed offsets", alterOffsets);
 	await scenario("add partitions", async () => {
 		const made = await admin.createPartitions({ topicPartitions: [{ topic, count: 4 }] });
 		const four = await until(async () => (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions.length === 4);
@@ -150,6 +198,10 @@ async function main() {
 	await scenario("delete records", async () => {
 		await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: "15" }] });
 		return { ends: await ends() };
+	});
+	await scenario("cluster", async () => {
+		const d = await admin.describeCluster();
+		return { brokers: d.brokers.length, controller: d.controller };
 	});
 	await scenario("delete group", async () => ({ deleted: await admin.deleteGroups([group]), after: await admin.fetchOffsets({ groupId: group, topics: [topic] }) }));
 	await scenario("delete topic", async () => {

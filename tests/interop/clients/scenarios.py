@@ -8,6 +8,7 @@ import traceback
 
 COUNT = 200
 bootstrap, prefix = sys.argv[1], sys.argv[2]
+missed = []
 
 
 def record(i):
@@ -27,20 +28,22 @@ def plain(value):
 
 def scenario(name, fn, *args):
     """Prints what fn returns; an exception is an outcome, too: its type."""
+    missed.clear()
     try:
         outcome = fn(*args)
     except Exception as e:  # whatever the client throws
         traceback.print_exc()
         outcome = {"error": type(e).__name__}
-    print(json.dumps({"scenario": name, "outcome": outcome}), flush=True)
+    print(json.dumps({"scenario": name, "outcome": outcome, "missed": len(missed)}), flush=True)
 
 
-def until(condition, seconds=30):
-    """The first true value; False when the time is over."""
+def until(condition, seconds=90):
+    """The first true value; False when the time is over, which is said with the outcome."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
         time.sleep(0.05)
+    missed.append(condition)
     return False

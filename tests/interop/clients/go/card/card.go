@@ -43,8 +43,12 @@ func Text(err error) string {
 	return err.Error()
 }
 
+// missed counts the conditions of a scenario that did not come true.
+var missed int
+
 // Scenario prints what fn returns; an error is an outcome, too.
 func Scenario(name string, fn func() (Map, error)) {
+	missed = 0
 	outcome, err := func() (m Map, err error) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -58,15 +62,16 @@ func Scenario(name string, fn func() (Map, error)) {
 		outcome = Map{"error": err.Error()}
 	}
 	line, _ := json.Marshal(outcome)
-	fmt.Printf("{\"scenario\": %q, \"outcome\": %s}\n", name, line)
+	fmt.Printf("{\"scenario\": %q, \"outcome\": %s, \"missed\": %d}\n", name, line, missed)
 }
 
-// Until asks every 20 ms, for 40 s at most.
+// Until asks every 20 ms, for 90 s at most.
 func Until(condition func() bool) bool {
-	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if condition() {
 			return true
 		}
 	}
+	missed++
 	return false
 }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sort"
@@ -85,6 +86,74 @@ func produce(codec kgo.CompressionCodec, name string) (card.Map, error) {
 	defer c.Close()
 	got := read(c, card.Count)
 	return card.Map{"count": len(got), "read": card.Digest(rows(got))}, nil
+}
+
+// listOffsets: ten records, a second apart.
+func listOffsets() (card.Map, error) {
+	name := prefix + "times"
+	if _, err := admin.CreateTopic(ctx, 1, 1, nil, name); err != nil {
+		return nil, err
+	}
+	p := client()
+	defer p.Close()
+	for i := range int64(10) {
+		r := &kgo.Record{Topic: name, Value: []byte(fmt.Sprint(i)), Timestamp: time.UnixMilli(1700000000000 + 1000*i)}
+		if err := p.ProduceSync(ctx, r).FirstErr(); err != nil {
+			return nil, err
+		}
+	}
+	out := card.Map{}
+	add := func(what string, r kadm.ListedOffsets, err error) {
+		o, _ := r.Lookup(name, 0)
+		out[what] = fmt.Sprint(o.Offset, " ", o.Timestamp, " ", o.LeaderEpoch, " ", card.Text(o.Err), " ", card.Text(err))
+	}
+	r, err := admin.ListStartOffsets(ctx, name)
+	add("start", r, err)
+	r, err = admin.ListEndOffsets(ctx, name)
+	add("end", r, err)
+	r, err = admin.ListCommittedOffsets(ctx, name)
+	add("stable", r, err)
+	r, err = admin.ListMaxTimestampOffsets(ctx, name)
+	add("max timestamp", r, err)
+	r, err = admin.ListOffsetsAfterMilli(ctx, 1700000004500, name)
+	add("of a time", r, err)
+	r, err = admin.ListOffsetsAfterMilli(ctx, 1800000000000, name)
+	add("too late", r, err)
+	return out, nil
+}
+
+// first is the offset of the record that a consumer that begins at an offset sees first.
+func first(offset int64, reset kgo.Offset) string {
+	c := client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{prefix + "times": {0: kgo.NewOffset().At(offset)}}), kgo.ConsumeResetOffset(reset))
+	defer c.Close()
+	out := ""
+	card.Until(func() bool {
+		short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		defer cancel()
+		f := c.PollFetches(short)
+		for _, e := range f.Errors() {
+			if short.Err() == nil {
+				out = card.Text(e.Err)
+			}
+		}
+		if r := f.Records(); len(r) > 0 {
+			out = fmt.Sprint(r[0].Offset)
+		}
+		return out != ""
+	})
+	return out
+}
+
+func seek() (card.Map, error) {
+	out := card.Map{"inside": first(7, kgo.NoResetOffset()), "beyond, start": first(1000, kgo.NewOffset().AtStart()), "beyond, two before the end": first(1000, kgo.NewOffset().AtEnd().Relative(-2)),
+		"beyond, none": first(1000, kgo.NoResetOffset())}
+	var where kadm.Offsets
+	where.Add(kadm.Offset{Topic: prefix + "times", At: 4})
+	if _, err := admin.DeleteRecords(ctx, where); err != nil {
+		return nil, err
+	}
+	out["deleted, start"], out["deleted, none"] = first(1, kgo.NewOffset().AtStart()), first(1, kgo.NoResetOffset())
+	return out, nil
 }
 
 func fill(n int) error {
@@ -244,6 +313,40 @@ func deleteRecords() (card.Map, error) {
 	return card.Map{"low": r[topic][0].LowWatermark, "begin": begin[topic][0].Offset}, err
 }
 
+func alterOffsets() (card.Map, error) {
+	var where kadm.Offsets
+	where.Add(kadm.Offset{Topic: topic, Partition: 1, At: 7, LeaderEpoch: -1, Metadata: "by hand"})
+	r, err := admin.CommitOffsets(ctx, groupName, where)
+	if err != nil {
+		return nil, err
+	}
+	after, err := committed()
+	var gone kadm.TopicsSet
+	gone.Add(topic, 1)
+	deleted, err2 := admin.DeleteOffsets(ctx, groupName, gone)
+	last, err3 := committed()
+	return card.Map{"altered": card.Text(r.Error()), "after": after, "deleted": card.Text(deleted.Error()), "last": last}, errors.Join(err, err2, err3)
+}
+
+func cluster() (card.Map, error) {
+	brokers, err := admin.ListBrokers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var where kadm.TopicsSet
+	where.Add(topic, 0)
+	dirs, err := admin.DescribeAllLogDirs(ctx, where)
+	elected, err2 := admin.ElectLeaders(ctx, kadm.ElectPreferredReplica, where)
+	producers, err3 := admin.DescribeProducers(ctx, where)
+	var epoch kadm.OffsetForLeaderEpochRequest
+	epoch.Add(topic, 0, 0)
+	ends, err4 := admin.OffsetForLeaderEpoch(ctx, epoch)
+	n := 0
+	dirs[1].Each(func(d kadm.DescribedLogDir) { d.Topics.Each(func(kadm.DescribedLogDirPartition) { n++ }) })
+	return card.Map{"brokers": brokers.NodeIDs(), "logs": n, "elected": card.Text(elected[topic][0].Err), "producers": card.Text(producers[topic].Partitions[0].Err), "leader": ends[topic][0].NodeID,
+		"epoch": ends[topic][0].LeaderEpoch, "error": card.Text(ends[topic][0].Err)}, errors.Join(err, err2, err3, err4)
+}
+
 func main() {
 	c := client()
 	admin = kadm.NewClient(c)
@@ -254,14 +357,18 @@ func main() {
 	}{{"none", kgo.NoCompression()}, {"gzip", kgo.GzipCompression()}, {"snappy", kgo.SnappyCompression()}, {"lz4", kgo.Lz4Compression()}, {"zstd", kgo.ZstdCompression()}} {
 		card.Scenario("produce and read "+codec.name, func() (card.Map, error) { return produce(codec.codec, codec.name) })
 	}
+	card.Scenario("list offsets", listOffsets)
+	card.Scenario("seek, offset out of range", seek)
 	card.Scenario("consume in a group, commit", consumeGroup)
 	card.Scenario("second member joins and leaves, range", func() (card.Map, error) { return rebalance(kgo.RangeBalancer()) })
 	card.Scenario("second member joins and leaves, cooperative", func() (card.Map, error) { return rebalance(kgo.CooperativeStickyBalancer()) })
 	card.Scenario("commit and resume", resume)
 	card.Scenario("list and describe groups, lag", describeGroups)
+	card.Scenario("alter and delete committed offsets", alterOffsets)
 	card.Scenario("add partitions", addPartitions)
 	card.Scenario("alter and describe configs", configs)
 	card.Scenario("delete records", deleteRecords)
+	card.Scenario("cluster, log dirs, leader election, producers", cluster)
 	card.Scenario("delete group", func() (card.Map, error) {
 		r, err := admin.DeleteGroups(ctx, groupName)
 		if err != nil {

@@ -18,7 +18,7 @@ var (
 	seed             = os.Args[1]
 	prefix           = os.Args[2] + "kafkago-"
 	topic, groupName = prefix + "topic", prefix + "group"
-	client           = &kafka.Client{Addr: kafka.TCP(seed), Timeout: 20 * time.Second}
+	client           = &kafka.Client{Addr: kafka.TCP(seed), Timeout: 60 * time.Second}
 )
 
 func create(name string, partitions int, configs ...kafka.ConfigEntry) error {
@@ -68,7 +68,7 @@ func produce(codec kafka.Compression, name string) (card.Map, error) {
 	defer r.Close()
 	var got []string
 	for len(got) < card.Count {
-		short, cancel := context.WithTimeout(ctx, 40*time.Second)
+		short, cancel := context.WithTimeout(ctx, 90*time.Second)
 		m, err := r.ReadMessage(short)
 		cancel()
 		if err != nil {
@@ -77,6 +77,51 @@ func produce(codec kafka.Compression, name string) (card.Map, error) {
 		got = append(got, row(m))
 	}
 	return card.Map{"read": card.Digest(got)}, nil
+}
+
+// listOffsets: ten records, a second apart.
+func listOffsets() (card.Map, error) {
+	name := prefix + "times"
+	if err := create(name, 1); err != nil {
+		return nil, err
+	}
+	var messages []kafka.Message
+	for i := range int64(10) {
+		messages = append(messages, kafka.Message{Value: []byte(fmt.Sprint(i)), Time: time.UnixMilli(1700000000000 + 1000*i)})
+	}
+	if err := write(name, 0, &kafka.RoundRobin{}, messages); err != nil {
+		return nil, err
+	}
+	r, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{name: {kafka.FirstOffsetOf(0), kafka.LastOffsetOf(0), kafka.TimeOffsetOf(0, time.UnixMilli(1700000004500))}}})
+	if err != nil || len(r.Topics[name]) != 1 {
+		return nil, fmt.Errorf("listed: %v", err)
+	}
+	p := r.Topics[name][0]
+	return card.Map{"first": p.FirstOffset, "last": p.LastOffset, "of a time": fmt.Sprint(p.Offsets[5].UnixMilli()), "error": card.Text(p.Error)}, nil
+}
+
+// seek: kafka-go's reader has no policy for offsets that are not there, so they are fetched.
+func seek() (card.Map, error) {
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{seed}, Topic: prefix + "times", MaxWait: 100 * time.Millisecond})
+	defer r.Close()
+	if err := r.SetOffset(7); err != nil {
+		return nil, err
+	}
+	short, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	m, err := r.ReadMessage(short)
+	if err != nil {
+		return nil, err
+	}
+	out := card.Map{"inside": m.Offset}
+	for _, at := range []int64{7, 10, 1000} {
+		f, err := client.Fetch(ctx, &kafka.FetchRequest{Topic: prefix + "times", Offset: at, MinBytes: 1, MaxBytes: 1 << 20, MaxWait: 100 * time.Millisecond})
+		if err != nil {
+			return nil, err
+		}
+		out[fmt.Sprint("fetched at ", at)] = fmt.Sprint(f.HighWatermark, " ", f.LogStartOffset, " ", card.Text(f.Error))
+	}
+	return out, nil
 }
 
 func fill(n int) error {
@@ -96,7 +141,7 @@ func reader(group string) *kafka.Reader {
 func read(r *kafka.Reader, count int) ([]string, error) {
 	var got []string
 	for len(got) < count {
-		short, cancel := context.WithTimeout(ctx, 40*time.Second)
+		short, cancel := context.WithTimeout(ctx, 90*time.Second)
 		m, err := r.FetchMessage(short)
 		if err == nil {
 			err = r.CommitMessages(short, m)
@@ -248,6 +293,44 @@ func configs() (card.Map, error) {
 	return card.Map{"before": before, "done": done, "after": shown(), "bad value": alter("abc") != "done"}, nil
 }
 
+func alterOffsets() (card.Map, error) {
+	at := func() (out []int64, err error) {
+		r, err := client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: groupName, Topics: map[string][]int{topic: {1}}})
+		if err == nil {
+			for _, p := range r.Topics[topic] {
+				out = append(out, p.CommittedOffset)
+			}
+		}
+		return
+	}
+	r, err := client.OffsetCommit(ctx, &kafka.OffsetCommitRequest{GroupID: groupName, GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{topic: {{Partition: 1, Offset: 7, Metadata: "by hand"}}}})
+	if err != nil {
+		return nil, err
+	}
+	after, err := at()
+	if err != nil {
+		return nil, err
+	}
+	deleted, err := client.OffsetDelete(ctx, &kafka.OffsetDeleteRequest{GroupID: groupName, Topics: map[string][]int{topic: {1}}})
+	if err != nil {
+		return nil, err
+	}
+	last, err := at()
+	return card.Map{"altered": card.Text(r.Topics[topic][0].Error), "after": after, "deleted": fmt.Sprint(card.Text(deleted.Error), " ", deleted.Topics[topic]), "last": last}, err
+}
+
+func election() (card.Map, error) {
+	r, err := client.ElectLeaders(ctx, &kafka.ElectLeadersRequest{Topic: topic, Partitions: []int{0}, Timeout: 30 * time.Second})
+	if err != nil {
+		return nil, err
+	}
+	out := card.Map{"error": card.Text(r.Error)}
+	for _, p := range r.PartitionResults {
+		out[fmt.Sprint(p.Partition)] = card.Text(p.Error)
+	}
+	return out, nil
+}
+
 func main() {
 	card.Scenario("create topic", func() (card.Map, error) {
 		if err := create(topic, 2, kafka.ConfigEntry{ConfigName: "retention.ms", ConfigValue: "123456789"}); err != nil {
@@ -261,10 +344,13 @@ func main() {
 	}{{"none", 0}, {"gzip", kafka.Gzip}, {"snappy", kafka.Snappy}, {"lz4", kafka.Lz4}, {"zstd", kafka.Zstd}} {
 		card.Scenario("produce and read "+codec.name, func() (card.Map, error) { return produce(codec.codec, codec.name) })
 	}
+	card.Scenario("list offsets", listOffsets)
+	card.Scenario("seek, offset out of range", seek)
 	card.Scenario("consume in a group, commit", consumeGroup)
 	card.Scenario("second member joins and leaves", rebalance)
 	card.Scenario("commit and resume", resume)
 	card.Scenario("list and describe groups", describeGroups)
+	card.Scenario("alter and delete committed offsets", alterOffsets)
 	card.Scenario("add partitions", func() (card.Map, error) {
 		grow := func(n int32) string {
 			r, err := client.CreatePartitions(ctx, &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: topic, Count: n}}})
@@ -276,6 +362,7 @@ func main() {
 		return card.Map{"done": grow(4), "fewer": grow(3) != "done", "listed": card.Until(func() bool { return partitions() == 4 })}, nil
 	})
 	card.Scenario("alter and describe configs", configs)
+	card.Scenario("leader election", election)
 	card.Scenario("delete group", func() (card.Map, error) {
 		r, err := client.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{groupName}})
 		if err != nil {

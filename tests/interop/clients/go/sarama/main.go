@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,15 +98,70 @@ func produce(codec sarama.CompressionCodec, name string) (card.Map, error) {
 	}
 	defer pc.Close()
 	var got []string
-	for end := time.After(40 * time.Second); len(got) < card.Count; {
+	for end := time.After(90 * time.Second); len(got) < card.Count; {
 		select {
 		case m := <-pc.Messages():
 			got = append(got, row(m))
 		case <-end:
-			return nil, fmt.Errorf("%d records within 40 s", len(got))
+			return nil, fmt.Errorf("%d records within 90 s", len(got))
 		}
 	}
 	return card.Map{"read": card.Digest(got)}, nil
+}
+
+// listOffsets: ten records, a second apart.
+func listOffsets() (card.Map, error) {
+	name := prefix + "times"
+	if err := admin.CreateTopic(name, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, false); err != nil {
+		return nil, err
+	}
+	p, err := sarama.NewSyncProducer(seeds, config())
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	for i := range int64(10) {
+		if _, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: name, Value: sarama.StringEncoder(fmt.Sprint(i)), Timestamp: time.UnixMilli(1700000000000 + 1000*i)}); err != nil {
+			return nil, err
+		}
+	}
+	out := card.Map{}
+	for _, at := range []int64{sarama.OffsetOldest, sarama.OffsetNewest, 1700000004500, 1800000000000} {
+		r, err := admin.ListOffsets(map[string]map[int32]int64{name: {0: at}}, nil)
+		if err != nil {
+			return nil, err
+		}
+		o := r[name][0]
+		out[fmt.Sprint(at)] = fmt.Sprint(o.Offset, " ", o.Timestamp, " ", o.LeaderEpoch, " ", card.Text(o.Err))
+	}
+	return out, nil
+}
+
+// first is the offset of the record that a consumer that begins at an offset sees first; Sarama has no policy for others.
+func first(offset int64) string {
+	consumer, err := sarama.NewConsumer(seeds, config())
+	if err != nil {
+		return card.Text(err)
+	}
+	defer consumer.Close()
+	pc, err := consumer.ConsumePartition(prefix+"times", 0, offset)
+	if err != nil {
+		return card.Text(err)
+	}
+	defer pc.Close()
+	select {
+	case m := <-pc.Messages():
+		return fmt.Sprint(m.Offset)
+	case <-time.After(90 * time.Second):
+		return "timed out"
+	}
+}
+
+func seek() (card.Map, error) {
+	out := card.Map{"inside": first(7), "beyond": first(1000)}
+	err := admin.DeleteRecords(prefix+"times", map[int32]int64{0: 4})
+	out["deleted"], out["begin"] = first(1), first(sarama.OffsetOldest)
+	return out, err
 }
 
 func fill(n int) error {
@@ -140,7 +196,12 @@ func (m *member) Setup(s sarama.ConsumerGroupSession) error {
 	return nil
 }
 
-func (m *member) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+func (m *member) Cleanup(s sarama.ConsumerGroupSession) error {
+	if m.commit {
+		s.Commit()
+	}
+	return nil
+}
 
 func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
 	for {
@@ -154,7 +215,6 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.Consum
 				m.got = append(m.got, row(msg))
 				if m.commit {
 					s.MarkMessage(msg, "")
-					s.Commit()
 				}
 			}
 			m.mu.Unlock()
@@ -300,6 +360,37 @@ func configs() (card.Map, error) {
 	return card.Map{"before": before, "done": done, "after": after, "bad value": bad != "done", "replaced": replaced, "last": card.Until(func() bool { return shown() != after })}, nil
 }
 
+func alterOffsets() (card.Map, error) {
+	r, err := admin.AlterConsumerGroupOffsets(groupName, map[string]map[int32]sarama.OffsetAndMetadata{topic: {1: {Offset: 7, Metadata: "by hand", LeaderEpoch: -1}}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	after, err := committed()
+	if err != nil {
+		return nil, err
+	}
+	err = admin.DeleteConsumerGroupOffset(groupName, topic, 1)
+	last, _ := committed()
+	return card.Map{"altered": fmt.Sprint(r.Errors), "after": strings.HasSuffix(after, " 7"), "deleted": card.Text(err), "last": strings.HasSuffix(last, " -1")}, nil
+}
+
+func cluster() (card.Map, error) {
+	dirs, err := admin.DescribeLogDirs([]int32{1})
+	if err != nil {
+		return nil, err
+	}
+	brokers, controller, err := admin.DescribeCluster()
+	if err != nil {
+		return nil, err
+	}
+	elected, err := admin.ElectLeaders(sarama.PreferredElection, map[string][]int32{topic: {0}})
+	out := card.Map{"dirs": len(dirs[1]), "brokers": len(brokers), "controller": controller}
+	if r := elected[topic][0]; r != nil {
+		out["elected"] = card.Text(r.ErrorCode)
+	}
+	return out, err
+}
+
 func main() {
 	var err error
 	if admin, err = sarama.NewClusterAdmin(seeds, config()); err != nil {
@@ -310,10 +401,13 @@ func main() {
 	for _, codec := range []sarama.CompressionCodec{sarama.CompressionNone, sarama.CompressionGZIP, sarama.CompressionSnappy, sarama.CompressionLZ4, sarama.CompressionZSTD} {
 		card.Scenario("produce and read "+codec.String(), func() (card.Map, error) { return produce(codec, codec.String()) })
 	}
+	card.Scenario("list offsets", listOffsets)
+	card.Scenario("seek, offset out of range", seek)
 	card.Scenario("consume in a group, commit", consumeGroup)
 	card.Scenario("second member joins and leaves", rebalance)
 	card.Scenario("commit and resume", resume)
 	card.Scenario("list and describe groups", describeGroups)
+	card.Scenario("alter and delete committed offsets", alterOffsets)
 	card.Scenario("add partitions", func() (card.Map, error) {
 		done := admin.CreatePartitions(topic, 4, nil, false)
 		fewer := admin.CreatePartitions(topic, 3, nil, false)
@@ -332,10 +426,7 @@ func main() {
 		begin, err := c.GetOffset(topic, 0, sarama.OffsetOldest)
 		return card.Map{"begin": begin}, err
 	})
-	card.Scenario("log dirs", func() (card.Map, error) {
-		dirs, err := admin.DescribeLogDirs([]int32{1})
-		return card.Map{"dirs": len(dirs[1])}, err
-	})
+	card.Scenario("cluster, log dirs, leader election", cluster)
 	card.Scenario("delete group", func() (card.Map, error) {
 		deleted := admin.DeleteConsumerGroup(groupName)
 		at, err := committed()
