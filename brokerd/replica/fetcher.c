@@ -139,18 +139,39 @@ static void session_reset(struct fetcher *f)
 	}
 }
 
+static void forget_add(struct fetcher *f, struct slice topic, const struct uuid *topic_id, int32_t partition)
+{
+	struct forget_item *it = MEM_NEW(struct forget_item);
+	it->topic = mem_strndup((const char *)topic.ptr, topic.len);
+	it->topic_id = *topic_id;
+	it->partition = partition;
+	list_push_back(&f->forget, &it->link);
+}
+
 static void forget(struct fetcher *f, struct partition *p)
 {
 	if (!p->follow.in_session)
 		return;
 	p->follow.in_session = false;
-	if (f->session_id == 0)
-		return;
-	struct forget_item *it = MEM_NEW(struct forget_item);
-	it->topic = mem_strndup(p->topic, p->topic_len);
-	it->topic_id = p->topic_id;
-	it->partition = p->partition;
-	list_push_back(&f->forget, &it->link);
+	if (f->session_id != 0)
+		forget_add(f, slice_make(p->topic, p->topic_len), &p->topic_id, p->partition);
+}
+
+/* The leader's session holds what we do not follow in it: what went while the round that made the session was under way, when there was
+ * nothing yet to be forgotten. It would end every round at once, with an error. */
+static void forget_unfollowed(struct fetcher *f, const struct kp_fetch_response *resp)
+{
+	for (int32_t i = 0; i < resp->responses_count; i++) {
+		const struct kp_fetch_response_responses *t = &resp->responses[i];
+		const struct image_topic *it = f->session_by_id ? image_find_topic_id(f->s->image, &t->topic_id) : NULL;
+		struct slice name = it ? slice_str(it->name) : t->topic;
+		for (int32_t k = 0; k < t->partitions_count; k++) {
+			int32_t partition = t->partitions[k].partition_index;
+			const struct partition *p = shard_find(f->s, name, partition);
+			if (!p || p->follow.fetcher != f || !p->follow.in_session || (f->session_by_id && !uuid_eq(&p->topic_id, &t->topic_id)))
+				forget_add(f, name, &t->topic_id, partition);
+		}
+	}
 }
 
 void fetcher_mark(struct partition *p)
@@ -429,7 +450,7 @@ static void build_forget(struct builder *b, struct fetcher *f)
 		struct forget_item *it = LIST_ENTRY(f->forget.next, struct forget_item, link);
 		/* named again in this very request: the leader would add it and forget it */
 		struct partition *p = shard_find(f->s, slice_str(it->topic), it->partition);
-		if (!p || p->follow.fetcher != f || !p->follow.in_session) {
+		if (!p || p->follow.fetcher != f || !p->follow.in_session || (b->by_id && !uuid_eq(&p->topic_id, &it->topic_id))) {
 			kp_fetch_request_forgotten_topics_data_init(&t[i]);
 			t[i].topic = slice_make(arena_strndup(&b->arena, it->topic, strlen(it->topic)), strlen(it->topic));
 			t[i].topic_id = it->topic_id;
@@ -548,6 +569,8 @@ static void round_done(struct peer_request *r, int err, struct slice body, struc
 			f->session_id = resp.session_id;
 			f->session_epoch = 1;
 		}
+		if (current && resp.session_id != 0)
+			forget_unfollowed(f, &resp);
 		follow_response(f, round->number, &resp, frame);
 		/* no room for a session there, or it was emptied by forgets: the next round is a full one */
 		if (current && resp.session_id == 0)

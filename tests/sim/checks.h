@@ -13,6 +13,7 @@
  *   log-matching     two replicas (or a replica and a reader) have different records at one offset of one epoch
  *   prefix           replicas differ below their common end when everything is quiet
  *   high-watermark   it went back within one leader epoch, as seen on one connection
+ *   idle             (by the runner) somebody is busy although everything is quiet
  *   daemon-exit      a daemon ended by itself with a status that no fault explains
  *   assertion        (by the runner) the process died
  *

@@ -28,7 +28,8 @@ struct cpart {
 	int32_t last_epoch;     /* of the record before the position; -1 none */
 	int32_t epoch;          /* leader epoch that the position was validated in */
 	int64_t retry_us;
-	/* the session that has it */
+	uint16_t held;          /* sessions that have it, by node: one that waits for its answer is told later that it went to another */
+	/* the session that it is fetched in */
 	int node;               /* -1 none */
 	int64_t sent_offset;
 	int32_t sent_epoch, sent_last_epoch;
@@ -269,9 +270,11 @@ static void session_reset(struct session *s)
 {
 	s->id = 0;
 	s->epoch = 0;
-	for (int t = 0; t < TPS_MAX; t++)
+	for (int t = 0; t < TPS_MAX; t++) {
+		s->co->parts[t].held &= (uint16_t)~(1u << s->node);
 		if (s->co->parts[t].node == s->node)
 			s->co->parts[t].node = -1;
+	}
 }
 
 static void check_hw(struct cpart *cp, struct session *s, int64_t hw)
@@ -385,12 +388,14 @@ static void build_part(struct session *s, struct cpart *cp, struct fetch_build *
 	struct consumer *co = s->co;
 	int32_t partition = run_partition_of(co->r, cp->tp);
 	if (!fetchable(co, cp, s->node, now)) {
-		if (cp->node == s->node && s->id) {
+		if (cp->held >> s->node & 1 && s->id)
 			f->forgotten_parts[f->forgotten_parts_n++] = partition;
+		cp->held &= (uint16_t)~(1u << s->node);
+		if (cp->node == s->node)
 			cp->node = -1;
-		}
 		return;
 	}
+	cp->held |= (uint16_t)(1u << s->node);
 	f->wanted++;
 	int32_t last_epoch = co->use_ofle ? -1 : cp->last_epoch;
 	bool same = cp->node == s->node && s->id && cp->sent_offset == cp->position && cp->sent_epoch == cp->epoch && cp->sent_last_epoch == last_epoch;

@@ -1,8 +1,9 @@
 /* run.c: one seed: builds the world, lets it run, heals it, and waits until everything is well again.
  *
  * Phases: start (everything comes up, topics are created), faults (faults_us..heal_us), healing, quiet (from quiet_us on no new records
- * are made), the end: as soon as nothing is owed any more, at the latest GRACE_US after end_us (then: no progress).
+ * are made), the end: as soon as nothing is owed any more, at the latest GRACE_US after end_us (then: no progress), and IDLE_US more.
  */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "tests/sim/checks.h"
 #include "tests/sim/checks_groups.h"
 
-enum { POLL_US = 10000, SETTLE_US = 250000, GRACE_US = 30000000 };
+enum { POLL_US = 10000, SETTLE_US = 250000, GRACE_US = 30000000, IDLE_US = 2000000 };
 
 static void outcome(struct run *r, enum outcome o, const char *text)
 {
@@ -77,6 +78,16 @@ static void step_until(struct run *r, int64_t t_us)
 	}
 }
 
+/* Nothing is owed to anybody: what goes on now are long polls and heartbeats, about 700 events a second and broker. A request that is answered
+ * at once and sent again would be ten times that. */
+static void idle(struct run *r)
+{
+	uint64_t before = sim_events(r->w), most = 4000 + 2000 * (uint64_t)r->opt->brokers;
+	step_until(r, sim_now_us(r->w) + IDLE_US);
+	if (!run_over(r) && sim_events(r->w) - before > most)
+		run_violation(r, "idle", "%" PRIu64 " events in %d ms in which there was nothing to do", sim_events(r->w) - before, IDLE_US / 1000);
+}
+
 static void settle(struct run *r)
 {
 	struct str what;
@@ -95,6 +106,8 @@ static void settle(struct run *r)
 		}
 		step_until(r, sim_now_us(r->w) + SETTLE_US);
 	}
+	if (!run_over(r))
+		idle(r);
 	if (!run_over(r))
 		checks_final(r);
 	str_fini(&what);

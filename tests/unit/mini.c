@@ -400,7 +400,7 @@ struct publish {
 	Klamm__Control__Broker brokers[4], *broker_list[4];
 	Klamm__Control__Endpoint endpoints[4], *endpoint_list[4];
 	Klamm__Control__RemovedTopic removed, *removed_list[1];
-	struct mini_partition p;
+	struct mini_partition p[4];
 	uint8_t id[16];
 	uint64_t seq;
 	int32_t epoch;
@@ -481,7 +481,6 @@ void mini_publish(struct mini_world *mw, const char *to, const char *alive)
 	mw->seq++;
 	for (; *to; to++) {
 		struct publish *pu = publish_new(mw, *to - '0', alive);
-			pu->p = mw->p;
 		klamm__control__topic__init(&pu->topic);
 		pu->topic.topic_id.data = pu->id;
 		pu->topic.topic_id.len = 16;
@@ -491,19 +490,21 @@ void mini_publish(struct mini_world *mw, const char *to, const char *alive)
 		pu->topic.n_partitions = (size_t)mw->partitions;
 		for (int i = 0; i < mw->partitions; i++) {
 			Klamm__Control__Partition *cp = &pu->part[i];
+			struct mini_partition *p = &pu->p[i];
+			*p = i == 0 && mw->first.leader_epoch > mw->p.leader_epoch ? mw->first : mw->p;
 			klamm__control__partition__init(cp);
 			pu->parts[i] = cp;
 			cp->partition = i;
-			cp->leader = pu->p.leader;
-			cp->leader_epoch = pu->p.leader_epoch;
-			cp->partition_epoch = pu->p.partition_epoch;
-			cp->min_isr = pu->p.min_isr;
-			cp->replicas = pu->p.replicas;
-			cp->n_replicas = (size_t)pu->p.replica_count;
-			cp->isr = pu->p.isr;
-			cp->n_isr = (size_t)pu->p.isr_count;
-			cp->fresh = pu->p.fresh;
-			cp->n_fresh = (size_t)pu->p.fresh_count;
+			cp->leader = p->leader;
+			cp->leader_epoch = p->leader_epoch;
+			cp->partition_epoch = p->partition_epoch;
+			cp->min_isr = p->min_isr;
+			cp->replicas = p->replicas;
+			cp->n_replicas = (size_t)p->replica_count;
+			cp->isr = p->isr;
+			cp->n_isr = (size_t)p->isr_count;
+			cp->fresh = p->fresh;
+			cp->n_fresh = (size_t)p->fresh_count;
 		}
 		pu->topics[0] = &pu->topic;
 		pu->changes.topics = pu->topics;

@@ -43,6 +43,7 @@ struct mini_world {
 	uint64_t seq;
 	const char *topic;       /* "t" unless set before the first publish */
 	struct mini_partition p; /* of the topic, all its partitions */
+	struct mini_partition first; /* of its partition 0, once leader_epoch is more than p's */
 	int partitions;          /* 1 unless set before the first publish; at most 4 */
 	int32_t produce_to;      /* partition */
 	struct uuid topic_id;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "brokerd/replica/fetcher_priv.h"
 #include "tests/unit/mini.h"
 
 static bool leads(struct mini_world *mw, void *ctx)
@@ -305,6 +306,51 @@ static void test_idle_joins(void)
 	mini_end(&mw);
 }
 
+/* Of the loop of partition 0. */
+static struct fetcher *only_fetcher(struct mini_world *mw, int id)
+{
+	const struct list *all = &mw->b[id].shards[mini_owner(mw, &mw->b[id])]->fetchers;
+	return list_empty(all) ? NULL : LIST_ENTRY(all->next, struct fetcher, link);
+}
+
+/* The first fetch, that is to make the session, waits at the leader. */
+static bool session_under_way(struct mini_world *mw, void *ctx)
+{
+	struct fetcher *f = only_fetcher(mw, 2);
+	return f && f->rounds[0].in_use && f->rounds[0].full;
+}
+
+/* Meanwhile one of its partitions gets another leader, or its topic is made anew: the session that the leader makes then holds what nobody
+ * follows there. It is told to forget it, else each round would be answered at once, with an error. */
+static void test_moves_before_the_session(void)
+{
+	for (int made_anew = 0; made_anew < 2; made_anew++) {
+		struct mini_world mw;
+		mini_begin(&mw, 21, 2);
+		mw.partitions = 4;
+		mini_set(&mw.p, 1, "12", "12", "12");
+		mini_publish(&mw, "12", "12");
+		expect_leader(&mw, 1);
+		CU_ASSERT_FATAL(mini_wait(&mw, session_under_way, NULL, 1000));
+		if (made_anew) {
+			mini_remove_topic(&mw, "12");
+			memset(mw.topic_id.b, 9, 16);
+		} else {
+			mw.first = mw.p;
+			mw.first.leader_epoch = 1;
+			mini_set(&mw.first, 2, "12", "12", "");
+		}
+		mini_publish(&mw, "12", "12");
+		mini_run_ms(&mw, 1000);
+		struct fetcher *f = only_fetcher(&mw, 2);
+		CU_ASSERT_FATAL(f && f->part_count > 0 && f->session_id != 0);
+		uint64_t before = f->round_number;
+		mini_run_ms(&mw, 5000);
+		CU_ASSERT(f->round_number - before <= 11); /* two a second: replica.fetch.wait.max.ms */
+		mini_end(&mw);
+	}
+}
+
 static void test_timeout(void)
 {
 	struct mini_world mw;
@@ -600,6 +646,7 @@ static void test_deletes_records(void)
 }
 
 UNIT_MAIN("shard", {"single", test_single}, {"asked_while_opening", test_asked_while_opening}, {"missing", test_missing}, {"replicates", test_replicates}, {"shrink_expand", test_shrink_expand},
-	  {"failover_truncates", test_failover_truncates}, {"empty_epoch", test_empty_epoch}, {"deposed", test_deposed}, {"former_life", test_former_life}, {"idle_joins", test_idle_joins}, {"timeout", test_timeout},
+	  {"failover_truncates", test_failover_truncates}, {"empty_epoch", test_empty_epoch}, {"deposed", test_deposed}, {"former_life", test_former_life}, {"idle_joins", test_idle_joins},
+	  {"moves_before_the_session", test_moves_before_the_session}, {"timeout", test_timeout},
 	  {"stale_states", test_stale_states}, {"recreate", test_recreate}, {"orders", test_orders}, {"suspended_acks", test_suspended_acks},
 	  {"deletes_records", test_deletes_records})
