@@ -111,6 +111,8 @@ static void take_state(struct run *r, int32_t tp, const struct zkd_state *s)
 			r->res.leader_changes++;
 		t->last_leader = s->leader;
 	}
+	if (s->leader >= 0 && s->leader_epoch != t->leader_epoch && run_topic_of(r, tp)->internal)
+		sim_committers_probe(r, tp);
 	if (run_topic_of(r, tp)->internal)
 		run_topic_of(r, tp)->state = TOPIC_LIVE; /* a broker asked for it */
 	t->leader = s->leader;

@@ -54,6 +54,7 @@ int group_checks_add(struct run *r, const char *name, bool members, bool deletab
 
 const char *group_checks_name(struct run *r, int group) { return r->groups->groups[group].name; }
 int group_checks_count(struct run *r) { return r->groups ? r->groups->count : 0; }
+int32_t group_checks_tp(struct run *r, int group) { return r->groups->groups[group].tp; }
 bool group_checks_deletable(struct run *r, int group) { return r->groups->groups[group].deletable; }
 bool group_checks_has_members(struct run *r, int group) { return r->groups->groups[group].members; }
 
@@ -108,10 +109,17 @@ static int64_t superseded_us(const struct group *g, int32_t generation)
 	return t;
 }
 
+void group_checks_forbid(struct run *r, uint64_t id)
+{
+	group_checks_commit_of(r, id)->forbidden = true;
+}
+
 void group_checks_committed(struct run *r, uint64_t id, int64_t sent_us)
 {
 	struct commit *c = group_checks_commit_of(r, id);
 	struct group *g = &r->groups->groups[c->group];
+	if (c->forbidden && !group_checks_tp_lost(r, g->tp))
+		run_violation(r, "fenced", "group %s: commit %llu, by nobody or of an old generation, was acknowledged", g->name, (unsigned long long)id);
 	struct masks m = {.count = 0};
 	checks_window(r, g->tp, sent_us, &m);
 	r->checks->recs[id].acked = true;

@@ -7,7 +7,7 @@
  *                    members of earlier ones had (it went on behind its predecessor)
  *   commit-value     a commit came back, or stands in the log, with other contents than were sent, or nobody sent it
  *   fenced           a commit of an older generation was acknowledged after the first SyncGroup answer of a newer one was seen; or it stands
- *                    in the log behind one
+ *                    in the log behind one; or one that was made to be refused (see group_checks_forbid) was acknowledged, or stands in the log
  *   owner            two members own one partition in one generation
  *   member-id        one member id was given to two members
  *   generation       generations of a living group went back in the log
@@ -38,12 +38,15 @@ void group_checks_free(struct run *r);
 int group_checks_add(struct run *r, const char *name, bool members, bool deletable);
 const char *group_checks_name(struct run *r, int group);
 int group_checks_count(struct run *r);
+int32_t group_checks_tp(struct run *r, int group); /* its partition of the offsets topic */
 bool group_checks_has_members(struct run *r, int group);
 bool group_checks_deletable(struct run *r, int group);
 
 /* A commit of one partition is about to be sent; its number, for the metadata. generation -1: without membership. rewound: the committer was
  * sent back by the partition itself (out of range), so that its offset may be lower than others before. */
 uint64_t group_checks_commit(struct run *r, int group, int32_t tp, int64_t offset, int32_t leader_epoch, int32_t generation, bool rewound);
+/* That commit is by somebody who is no member, or of a generation that its sender knows to be over: nobody may take it. */
+void group_checks_forbid(struct run *r, uint64_t id);
 void group_checks_committed(struct run *r, uint64_t id, int64_t sent_us);
 /* A good answer of `broker` to OffsetFetch; offset -1: none. leader_epoch -2: the answer's version has none. */
 void group_checks_fetched(struct run *r, int group, int32_t broker, int32_t tp, int64_t offset, int32_t leader_epoch, struct slice metadata, int64_t sent_us);

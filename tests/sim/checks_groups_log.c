@@ -73,6 +73,9 @@ static void read_commit(struct reader *rd, int group, int64_t offset, const stru
 		history_reset(h);
 		return;
 	}
+	if (c->forbidden && !group_checks_tp_lost(rd->r, g->tp))
+		run_violation(rd->r, "fenced", "group %s: offset %lld of its log holds commit %llu, by nobody or of an old generation", g->name, (long long)offset,
+			(unsigned long long)c->id);
 	if (c->generation < 0)
 		return;
 	if (c->generation < gl->generation)

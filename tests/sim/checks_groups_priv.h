@@ -10,7 +10,7 @@ struct commit {
 	int group;
 	int32_t tp, leader_epoch, generation;
 	int64_t offset, sent_us;
-	bool rewound;
+	bool rewound, forbidden;
 };
 
 /* At some moment of that span the key had that value; id 0: none. */

@@ -12,7 +12,10 @@
 #include "proto/kafka/kp.h"
 #include "tests/sim/checks.h"
 #include "tests/sim/checks_groups.h"
+#include "tests/sim/checks_priv.h"
 #include "tests/sim/client_coord.h"
+
+enum { PROBES = 40, PROBE_US = 4000 };
 
 struct committer {
 	struct run *r;
@@ -30,6 +33,11 @@ struct committer {
 	int deleted_group;
 	int32_t deleted_tp;
 	struct timer step;
+	/* asking the next coordinator of its group: see sim_committers_probe */
+	struct coord to_probe;
+	bool probing;
+	int probes_left;
+	struct timer probe;
 };
 
 static void step_soon(struct committer *k, int64_t delay_us)
@@ -76,6 +84,47 @@ static void audited(void *ctx, int16_t error, const struct coord_item *items, in
 	(void)items;
 	(void)count;
 	*busy = false;
+}
+
+/* ---- a coordinator that begins ---- */
+
+static void probed(void *ctx, int16_t error, const struct coord_item *items, int count)
+{
+	struct committer *k = ctx;
+	(void)items;
+	(void)count;
+	k->probing = false;
+	if (!error)
+		k->probes_left = 0; /* it serves */
+}
+
+static void probe(void *ctx)
+{
+	struct committer *k = ctx;
+	int leader = k->r->checks->tps[group_checks_tp(k->r, k->group)].leader;
+	if (k->probes_left-- <= 0 || leader < 0)
+		return;
+	timer_set_us(&k->probe, PROBE_US / 2 + (int64_t)env_random_below(k->c.env, PROBE_US));
+	k->to_probe.node = cluster_broker_index_of(leader);
+	k->to_probe.retry_us = 0;
+	if (!k->probing && !k->r->quiet)
+		k->probing = coord_fetch(&k->to_probe, NULL, 0, true, probed, k);
+}
+
+static void probe_begin(void *ctx)
+{
+	struct committer *k = ctx;
+	k->probes_left = PROBES;
+	timer_set_us(&k->probe, 0);
+}
+
+void sim_committers_probe(struct run *r, int32_t tp)
+{
+	for (int i = 0; i < r->committer_count; i++) {
+		struct committer *k = r->committers[i];
+		if (group_checks_tp(r, k->group) == tp && k->started && sim_process_alive(k->process))
+			sim_process_run(k->process, probe_begin, k);
+	}
 }
 
 /* ---- the administrator ---- */
@@ -278,6 +327,8 @@ static void *start(struct env *env, struct loop *control, void *arg)
 	struct committer *k = arg;
 	client_init(&k->c, k->r, env, control, k->name, kick, k);
 	coord_init(&k->co, &k->c, k->group, kick, k);
+	coord_init(&k->to_probe, &k->c, k->group, kick, k);
+	timer_init(&k->probe, control, probe, k);
 	for (int g = 0; g < GROUPS_MAX; g++)
 		coord_init(&k->audits[g], &k->c, g, kick, k);
 	timer_init(&k->step, control, step, k);
@@ -292,6 +343,7 @@ static void reap(void *root, void *arg)
 	if (k->started) {
 		client_fini(&k->c);
 		coord_fini(&k->co);
+		coord_fini(&k->to_probe);
 		for (int g = 0; g < GROUPS_MAX; g++)
 			coord_fini(&k->audits[g]);
 	}

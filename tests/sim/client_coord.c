@@ -221,6 +221,8 @@ bool coord_commit(struct coord *co, const struct coord_who *who, const struct co
 		if (co->commit_version < 6)
 			item->leader_epoch = -1;
 		item->id = group_checks_commit(r, co->group, item->tp, item->offset, item->leader_epoch, who->generation, item->rewound);
+		if (who->forbidden)
+			group_checks_forbid(r, item->id);
 		int len = snprintf(texts[i], METADATA_MAX, "c%llu", (unsigned long long)item->id);
 		int pad = env_random_below(co->c->env, 10) == 0 ? (int)env_random_below(co->c->env, 100) : 0;
 		snprintf(texts[i] + len, METADATA_MAX - (size_t)len, " %*s", pad, "");

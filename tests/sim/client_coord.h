@@ -41,7 +41,8 @@ struct coord_item {
 };
 typedef void coord_done_fn(void *ctx, int16_t error, const struct coord_item *items, int count);
 
-struct coord_who { int32_t generation; struct slice member, instance; }; /* generation -1: nobody's */
+/* generation -1: nobody's. forbidden: it must be refused (checks_groups.h). */
+struct coord_who { int32_t generation; struct slice member, instance; bool forbidden; };
 /* False: it could not be sent; done is not called. */
 bool coord_commit(struct coord *co, const struct coord_who *who, const struct coord_item *items, int count, coord_done_fn *done, void *ctx);
 /* all: every partition of the group is asked for (items and count do not matter); what is not in the answer has nothing. */

@@ -36,7 +36,7 @@ static struct slice instance_of(struct member *m)
 
 struct coord_who member_who(struct member *m)
 {
-	return (struct coord_who){m->generation, slice_str(m->id), m->co.commit_version >= 7 ? instance_of(m) : (struct slice){0}};
+	return (struct coord_who){m->generation, slice_str(m->id), m->co.commit_version >= 7 ? instance_of(m) : (struct slice){0}, false};
 }
 
 /* ---- losing membership ---- */
@@ -338,8 +338,11 @@ static void commit(void *ctx)
 {
 	struct member *m = ctx;
 	timer_set_us(&m->commit, m->commit_us / 2 + (int64_t)env_random_below(m->c.env, (uint64_t)m->commit_us));
-	if (m->state == MEMBER_STABLE)
+	if (m->state == MEMBER_STABLE) {
+		if (env_random_below(m->c.env, 4) == 0)
+			member_intrude(m);
 		member_commit_now(m);
+	}
 }
 
 static void kick_now(void *ctx)

@@ -81,6 +81,8 @@ void member_read_step(struct member *m); /* asks for positions and records of wh
 /* What was read and not committed yet; only of what is owned. False: nothing to do, or not now. */
 bool member_commit_now(struct member *m);
 void member_drop_partitions(struct member *m);
+/* Commits as one who must be refused: itself in the generation before, or somebody who never joined. */
+void member_intrude(struct member *m);
 
 /* ---- client_group_assign.c; bytes are made in the arena ---- */
 struct slice assign_subscription(struct member *m, struct arena *a);

@@ -232,3 +232,39 @@ bool member_commit_now(struct member *m)
 	m->committing = coord_commit(&m->co, &who, items, n, committed, m);
 	return m->committing;
 }
+
+static void refused(void *ctx, int16_t error, const struct coord_item *items, int count)
+{
+	struct member *m = ctx;
+	for (int i = 0; !error && i < count; i++) {
+		switch (items[i].error) {
+		case KERR_NONE: /* the checks have it */
+		case KERR_ILLEGAL_GENERATION: case KERR_UNKNOWN_MEMBER_ID: case KERR_FENCED_INSTANCE_ID: case KERR_UNKNOWN_TOPIC_OR_PARTITION:
+			break;
+		default:
+			if (!coord_error(&m->co, items[i].error))
+				run_violation(m->r, "refused", "%s: a commit that must be refused got error %d", m->name, items[i].error);
+		}
+	}
+}
+
+void member_intrude(struct member *m)
+{
+	struct coord_item item = {.tp = -1, .leader_epoch = -1};
+	struct coord_who who = member_who(m);
+	bool old = m->generation > 0 && env_random_below(m->c.env, 2);
+	for (int32_t tp = 0; tp < m->r->tp_count; tp++)
+		if (member_subscribes(m, tp) && (item.tp < 0 || env_random_below(m->c.env, 2)))
+			item.tp = tp;
+	if (item.tp < 0 || m->generation < 0 || !coord_ready(&m->co))
+		return;
+	item.offset = (int64_t)env_random_below(m->c.env, 1000000);
+	who.forbidden = true;
+	if (old) {
+		who.generation--;
+	} else {
+		who.member = slice_str("nobody");
+		who.instance = (struct slice){0};
+	}
+	(void)coord_commit(&m->co, &who, &item, 1, refused, m);
+}

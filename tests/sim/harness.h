@@ -182,4 +182,6 @@ void sim_members_heal(struct run *r); /* who is away comes back; from now on nob
 bool sim_members_settled(struct run *r, struct str *what);
 void sim_committers_init(struct run *r);
 void sim_committers_free(struct run *r);
+/* Another broker leads this partition of the offsets topic: it is asked for what is committed the moment it begins, and while it loads. */
+void sim_committers_probe(struct run *r, int32_t tp);
 bool sim_committers_settled(struct run *r, struct str *what); /* everything that was committed was read back since the quiet */

@@ -25,6 +25,7 @@ static uint64_t seed = 1;
 int32_t cluster_broker_id_of(int idx) { return idx + 1; }
 int cluster_broker_index_of(int32_t id) { return id >= 1 && id <= BROKERS ? id - 1 : -1; }
 struct sim_host *cluster_broker_host(struct run *r, int idx) { (void)r; return hosts[idx]; }
+void sim_committers_probe(struct run *r, int32_t tp) { (void)r; (void)tp; }
 int64_t sim_consumers_position(struct run *r, int32_t tp) { (void)r; (void)tp; return INT64_MAX; }
 
 void run_violation(struct run *r, const char *check, const char *fmt, ...)

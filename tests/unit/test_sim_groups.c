@@ -33,6 +33,7 @@ static int64_t log_next;
 int32_t cluster_broker_id_of(int idx) { return idx + 1; }
 int cluster_broker_index_of(int32_t id) { return id >= 1 && id <= BROKERS ? id - 1 : -1; }
 struct sim_host *cluster_broker_host(struct run *r, int idx) { (void)r; return hosts[idx]; }
+void sim_committers_probe(struct run *r, int32_t tp) { (void)r; (void)tp; }
 int64_t sim_consumers_position(struct run *r, int32_t tp) { (void)r; (void)tp; return INT64_MAX; }
 
 void run_violation(struct run *r, const char *check, const char *fmt, ...)
@@ -461,6 +462,33 @@ static void test_fenced(void)
 	teardown();
 }
 
+static void test_forbidden(void)
+{
+	/* one that must be refused is acknowledged */
+	setup(false);
+	put_group(2, 1, 1);
+	synced(2, "m1", true);
+	uint64_t id = commit(20, 2);
+	group_checks_forbid(&run, id);
+	tick();
+	CU_ASSERT(is(NULL));
+	group_checks_committed(&run, id, sim_now_us(run.w) - 1);
+	CU_ASSERT(is("fenced"));
+	teardown();
+	/* or it is not, and stands in the log all the same; refused it is nothing */
+	for (int in_log = 0; in_log < 2; in_log++) {
+		setup(false);
+		put_group(2, 1, 1);
+		committed(10, 2);
+		id = commit(20, 2);
+		group_checks_forbid(&run, id);
+		if (in_log)
+			put_commit(id, 20, 4);
+		CU_ASSERT(verdict(in_log ? "fenced" : NULL));
+		teardown();
+	}
+}
+
 static void test_owner(void)
 {
 	setup(false);
@@ -574,7 +602,7 @@ UNIT_MAIN("sim_groups",
 	{"commit back", test_commit_back},
 	{"commit value", test_commit_value},
 	{"deleted", test_deleted},
-	{"fenced", test_fenced},
+	{"fenced", test_fenced}, {"forbidden", test_forbidden},
 	{"owner", test_owner},
 	{"membership", test_membership},
 	{"power cuts", test_power},
