@@ -90,7 +90,7 @@ check-interop: all
 # brokerd/group: the coordinator's core
 GROUP_SOURCES = tests/unit/group_world.c tests/unit/group_world.h $(UNIT_SOURCES)
 GROUP_LIBS = libkgroup.a libkwire.a libkproto.a libkbase.a $(XXHASH_LIBS) $(ISAL_LIBS) $(CUNIT_LIBS)
-check_PROGRAMS += tests/unit/test_group tests/unit/test_group_offsets tests/unit/test_group_records tests/unit/test_group_size tests/unit/test_group_table tests/unit/test_group_wire
+check_PROGRAMS += tests/unit/test_group tests/unit/test_group_offsets tests/unit/test_group_records tests/unit/test_group_size tests/unit/test_group_sync tests/unit/test_group_table tests/unit/test_group_wire
 tests_unit_test_group_SOURCES = tests/unit/test_group.c $(GROUP_SOURCES)
 tests_unit_test_group_LDADD = $(GROUP_LIBS)
 tests_unit_test_group_offsets_SOURCES = tests/unit/test_group_offsets.c $(GROUP_SOURCES)
@@ -99,11 +99,13 @@ tests_unit_test_group_records_SOURCES = tests/unit/test_group_records.c $(GROUP_
 tests_unit_test_group_records_LDADD = $(GROUP_LIBS)
 tests_unit_test_group_size_SOURCES = tests/unit/test_group_size.c $(UNIT_SOURCES)
 tests_unit_test_group_size_LDADD = $(GROUP_LIBS)
+tests_unit_test_group_sync_SOURCES = tests/unit/test_group_sync.c $(GROUP_SOURCES)
+tests_unit_test_group_sync_LDADD = $(GROUP_LIBS)
 tests_unit_test_group_table_SOURCES = tests/unit/test_group_table.c $(GROUP_SOURCES)
 tests_unit_test_group_table_LDADD = $(GROUP_LIBS)
 tests_unit_test_group_wire_SOURCES = tests/unit/test_group_wire.c $(GROUP_SOURCES)
 tests_unit_test_group_wire_LDADD = $(GROUP_LIBS)
-TESTS += tests/unit/test_group tests/unit/test_group_offsets tests/unit/test_group_records tests/unit/test_group_size tests/unit/test_group_table tests/unit/test_group_wire
+TESTS += tests/unit/test_group tests/unit/test_group_offsets tests/unit/test_group_records tests/unit/test_group_size tests/unit/test_group_sync tests/unit/test_group_table tests/unit/test_group_wire
 
 # brokerd/net, brokerd/meta, brokerd/config; and what holds for every source file
 check_PROGRAMS += tests/unit/test_net tests/unit/test_image tests/unit/test_config

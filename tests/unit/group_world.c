@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "brokerd/group/group_priv.h"
 #include "common/base/mem.h"
 
 void world_begin(struct world *w)
@@ -414,4 +415,76 @@ struct slice subscription(struct world *w, const char *topics)
 	chain_flatten(&ch, bytes + 2);
 	chain_clear(&ch);
 	return slice_make(bytes, len);
+}
+
+/* ---- groups that are there ---- */
+
+char state_of(const struct world *w, const char *group)
+{
+	const struct group *gr = group_find(w->g, slice_str(group));
+	return gr ? "EPCSD"[gr->state] : '-';
+}
+
+/* A stable group of one dynamic member: its id. */
+const char *stable_of_one(struct world *w, const char *group)
+{
+	struct gcall *j = join(w, 3, group, "", NULL, "range:sub");
+	const char *id = text(w, j->resp.join.member_id);
+	CU_ASSERT(j->answered && j->resp.join.error_code == 0);
+	char as[200];
+	snprintf(as, sizeof(as), "%s=part", id);
+	struct gcall *s = sync(w, group, j->resp.join.generation_id, id, NULL, as);
+	CU_ASSERT(s->answered && s->resp.sync.error_code == 0);
+	return id;
+}
+
+/* Members a, b, ... of v3 in one Stable generation; ids[0] leads. */
+int32_t stable_of(struct world *w, const char *group, const char **ids, int n, const char *protocols)
+{
+	struct gcall *j[8] = {0};
+	w->cfg.initial_rebalance_delay_ms = 1000;
+	for (int i = 0; i < n; i++)
+		j[i] = join(w, 3, group, "", NULL, protocols);
+	world_tick(w, 2001);
+	for (int i = 0; i < n; i++) {
+		CU_ASSERT(j[i]->answered && j[i]->resp.join.error_code == 0);
+		ids[i] = text(w, j[i]->resp.join.member_id);
+	}
+	int32_t generation = j[0]->resp.join.generation_id;
+	for (int i = n - 1; i >= 0; i--) {
+		char as[600];
+		int len = 0;
+		for (int k = 0; k < n; k++)
+			len += snprintf(as + len, sizeof(as) - (size_t)len, "%s=part%d ", ids[k], k);
+		sync(w, group, generation, ids[i], NULL, i ? NULL : as);
+	}
+	CU_ASSERT_EQUAL(state_of(w, group), 'S');
+	w->cfg.initial_rebalance_delay_ms = 0;
+	return generation;
+}
+
+/* A stable group of static members i0, i1, ...: joined with v5, ids as answered. */
+int32_t stable_static(struct world *w, const char *group, const char **ids, int n)
+{
+	static const char *const names[] = {"i0", "i1", "i2"};
+	struct gcall *j[3] = {0};
+	w->cfg.initial_rebalance_delay_ms = 1000;
+	for (int i = 0; i < n; i++)
+		j[i] = join(w, 5, group, "", names[i], "range:x rr:y");
+	world_tick(w, 2001);
+	for (int i = 0; i < n; i++) {
+		CU_ASSERT(j[i]->answered && j[i]->resp.join.error_code == 0);
+		ids[i] = text(w, j[i]->resp.join.member_id);
+	}
+	int32_t generation = j[0]->resp.join.generation_id;
+	for (int i = n - 1; i >= 0; i--) {
+		char as[600];
+		int len = 0;
+		for (int k = 0; k < n; k++)
+			len += snprintf(as + len, sizeof(as) - (size_t)len, "%s=part%d ", ids[k], k);
+		sync(w, group, generation, ids[i], names[i], i ? NULL : as);
+	}
+	CU_ASSERT_EQUAL(state_of(w, group), 'S');
+	w->cfg.initial_rebalance_delay_ms = 0;
+	return generation;
 }

@@ -86,5 +86,11 @@ char *text(struct world *w, struct slice s);
 /* A consumer subscription of version 0 to topics "a b". */
 struct slice subscription(struct world *w, const char *topics);
 
+char state_of(const struct world *w, const char *group); /* 'E'mpty, 'P'reparing, 'C'ompleting, 'S'table, 'D'ead; '-' none */
+/* Stable groups: of one dynamic member (its id); of members of version 3; of static members a, b, ... Their generation; ids[0] leads. */
+const char *stable_of_one(struct world *w, const char *group);
+int32_t stable_of(struct world *w, const char *group, const char **ids, int n, const char *protocols);
+int32_t stable_static(struct world *w, const char *group, const char **ids, int n);
+
 #define IS(slice, str) slice_eq_str((slice), (str))
 #define CHECK_TEXT(is, want) do { const char *is_ = (is); if (strcmp(is_, want)) printf("    is \"%s\", not \"%s\"\n", is_, want); CU_ASSERT_STRING_EQUAL(is_, want); } while (0)

@@ -10,12 +10,6 @@
 
 #define HOUR 3600000ll
 
-static char state_of(const struct world *w, const char *group)
-{
-	const struct group *gr = group_find(w->g, slice_str(group));
-	return gr ? "EPCSD"[gr->state] : '-';
-}
-
 static void expire(struct world *w)
 {
 	while (!groups_expire(w->g, w->now, 1, &w->out))

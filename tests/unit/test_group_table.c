@@ -131,21 +131,15 @@ static const struct { const char *name; int16_t (*call)(struct cell *c); struct 
 	{"delete", call_delete,              {{69, '-'}, {0, '-'}, {0, '-'}, {68, 'P'}, {68, 'P'}, {68, 'C'}, {68, 'C'}, {68, 'S'}, {69, 'D'}}},
 };
 
-static char state_of(const struct world *w)
-{
-	const struct group *gr = group_find(w->g, slice_str("g"));
-	return gr ? "EPCSD"[gr->state] : '-';
-}
-
 static void test_states(void)
 {
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		for (int s = 0; s < SETUPS; s++) {
 			struct cell c;
 			set_up(&c, (enum setup)s);
-			CU_ASSERT_EQUAL(state_of(&c.w), "-EEPPCCSD"[s]);
+			CU_ASSERT_EQUAL(state_of(&c.w, "g"), "-EEPPCCSD"[s]);
 			int16_t err = table[i].call(&c);
-			char state = state_of(&c.w);
+			char state = state_of(&c.w, "g");
 			const struct expect *want = &table[i].want[s];
 			if (err != want->err || state != want->state)
 				printf("    %s in setup %d: %d %c, wanted %d %c\n", table[i].name, s, err, state, want->err, want->state);
