@@ -355,6 +355,35 @@ static void test_expiry_own(void)
 	world_end(&w);
 }
 
+static void test_expiry_far(void)
+{
+	/* times at the ends of what the fields hold: a retention that the clock cannot be added to is for ever, a commit of long ago is over, one of the
+	 * far future is not */
+	static const struct { int64_t retention_ms, timestamp; bool stays; } rows[] = {
+		{INT64_MAX, -1, true}, {INT64_MAX - 1, -1, true}, {INT64_MAX - 2000000000000, -1, true}, {0, -1, false},
+		{-1, INT64_MAX, true}, {-1, INT64_MAX - 1, true}, {-1, INT64_MIN, false}, {-1, INT64_MIN + 1, false}, {-1, -2, false}, {-1, 0, false},
+		{INT64_MIN, -1, false}, {INT64_MAX, INT64_MIN, true},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct world w;
+		world_begin(&w);
+		CU_ASSERT(w.now > 1000000000000);
+		struct gcall *c = commit_call(&w, "g", -1, "", "t/0=1");
+		c->req.commit.retention_ms = rows[i].retention_ms;
+		c->req.commit.rows[0].commit_timestamp = rows[i].timestamp;
+		groups_commit(w.g, &c->call, w.now, &w.out);
+		world_take(&w);
+		world_written(&w, 0);
+		CU_ASSERT_EQUAL(c->req.commit.rows[0].error, 0);
+		CU_ASSERT_EQUAL(fetch(&w, "g", "t", 0), 1);
+		w.now += w.cfg.offsets_retention_ms * 2;
+		world_reload(&w);
+		expire(&w);
+		CU_ASSERT_EQUAL(fetch(&w, "g", "t", 0), rows[i].stays ? 1 : -1);
+		world_end(&w);
+	}
+}
+
 static void test_expiry_steps(void)
 {
 	/* in steps, each group once, also when groups go meanwhile; a bare group that was consumer goes at once, ids given out keep it */
@@ -670,7 +699,7 @@ static void test_memory(void)
 UNIT_MAIN("group_offsets",
 	{"metadata_size", test_metadata_size}, {"in_flight", test_in_flight}, {"v1_timestamp", test_v1_timestamp}, {"fetch_all", test_fetch_all},
 	{"each_offset", test_each_offset}, {"transactions", test_transactions}, {"pending_keeps", test_pending_keeps}, {"expiry_simple", test_expiry_simple},
-	{"expiry_empty", test_expiry_empty}, {"expiry_stable", test_expiry_stable}, {"expiry_own", test_expiry_own}, {"expiry_steps", test_expiry_steps},
+	{"expiry_empty", test_expiry_empty}, {"expiry_stable", test_expiry_stable}, {"expiry_own", test_expiry_own}, {"expiry_far", test_expiry_far}, {"expiry_steps", test_expiry_steps},
 	{"offset_delete", test_offset_delete}, {"delete_group", test_delete_group}, {"delete_large", test_delete_large}, {"topic_deleted", test_topic_deleted},
 	{"topic_anew", test_topic_anew}, {"topic_anew_fails", test_topic_anew_fails}, {"topic_deleted_loading", test_topic_deleted_loading}, {"refused_rows", test_refused_rows},
 	{"memory", test_memory})
