@@ -636,7 +636,11 @@ void partition_retire(struct partition *p)
 {
 	if (p->retired)
 		return;
-	LOG_AT(p->shard->env->log, LOG_WARN, SUB, "replica.stray", "topic=%s partition=%d", p->topic, p->partition);
+	char id[UUID_TEXT_LEN + 1];
+	uuid_format(&p->topic_id, id);
+	LOG_AT(p->shard->env->log, LOG_ERROR, SUB, "replica.stray", "topic=%s partition=%d id=%s dir=%s what=\"logs of another topic of this name: they are kept, and no replica of "
+	       "the present one is made here until they are moved away, or topic_id in /brokers/topics/%s is set to theirs while no controllerd runs\"",
+	       p->topic, p->partition, id, p->dir ? LOGQ(p->dir->path) : "", p->topic);
 	shard_take_out(p->shard, p);
 	drop_want(p);
 	leave_roles(p);

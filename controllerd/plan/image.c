@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "common/base/check.h"
 #include "common/base/mem.h"
@@ -243,6 +244,8 @@ const struct plan_inventory *plan_broker_inventory(const struct plan_broker *b, 
 	struct plan_inventory key = {.topic_id = *topic_id, .partition = partition};
 	return bsearch(&key, b->inventory, b->inventory_count, sizeof(*b->inventory), inventory_cmp);
 }
+
+uint64_t plan_name_hash(const char *topic) { return XXH64(topic, strlen(topic), 0); }
 
 static void broker_free(struct plan_broker *b)
 {

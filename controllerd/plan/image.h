@@ -89,6 +89,8 @@ struct plan_topic {
 	struct plan_configs config;
 	bool has_config_node, partitions_node, admin_node;
 	bool deleting, vanished, published, config_changed, loading;
+	bool no_id;        /* its node has none, and which logs are its own is not known yet; loading too */
+	int64_t no_id_us;  /* since when */
 	bool node_busy;    /* /brokers/topics/T is being written */
 	bool node_again;   /* somebody else may have written it meanwhile */
 	int32_t in_flight; /* writes of its partitions */
@@ -105,6 +107,7 @@ struct plan_endpoint {
 };
 struct plan_inventory {
 	struct uuid topic_id;
+	uint64_t name_hash; /* of the directory's topic: for topics whose node lost its id */
 	int32_t partition, last_epoch;
 	int64_t log_end_offset;
 	bool lossy;
@@ -169,6 +172,7 @@ void plan_broker_clear_inventory(struct plan_broker *b);
 void plan_broker_add_inventory(struct plan_broker *b, const struct plan_inventory *row);
 void plan_broker_sort_inventory(struct plan_broker *b);
 const struct plan_inventory *plan_broker_inventory(const struct plan_broker *b, const struct uuid *topic_id, int32_t partition);
+uint64_t plan_name_hash(const char *topic);
 int32_t plan_lowest_live_broker(const struct plan_image *im); /* -1 if none is available (J1) */
 
 struct plan_topic *plan_topic_find(const struct plan_image *im, const char *name);

@@ -200,7 +200,7 @@ static void delete_one(struct push_pending *q, int32_t at, struct slice name, co
 		row->error_message = slice_str("Topic name and topic id can not both be set.");
 	} else if (!p->st->delete_enabled) {
 		row->error_code = q->version < 3 ? KERR_INVALID_REQUEST : KERR_TOPIC_DELETION_DISABLED;
-	} else if (!t || t->vanished) {
+	} else if (!t || t->vanished || uuid_is_zero(&t->id)) { /* one that has no id yet is not known to any client */
 		row->error_code = name.ptr ? KERR_UNKNOWN_TOPIC_OR_PARTITION : KERR_UNKNOWN_TOPIC_ID;
 	} else {
 		row->name = slice_make(arena_strndup(&q->arena, t->name, strlen(t->name)), strlen(t->name));

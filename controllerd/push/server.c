@@ -125,6 +125,7 @@ static bool add_rows(struct push_peer *peer, Klamm__Control__Replica **in, size_
 		if (r->missing || r->topic_id.len != sizeof(row.topic_id.b))
 			continue; /* a missing one has no row: that is how it is known (E1) */
 		memcpy(row.topic_id.b, r->topic_id.data, sizeof(row.topic_id.b));
+		row.name_hash = plan_name_hash(r->topic);
 		row.lossy = all_lossy || r->start_class == KLAMM__CONTROL__START_CLASS__LOSSY;
 		MEM_GROW(peer->rows, peer->row_cap, peer->row_count + 1);
 		peer->rows[peer->row_count++] = row;

@@ -265,6 +265,7 @@ static void after_barrier(void *arg, int err)
 void state_hello(struct state *s, const struct state_hello *h)
 {
 	ASSERT(s->loaded);
+	state_ids_look(s); /* before its replicas are looked up by topic id */
 	struct plan_broker *b = plan_broker_find(s->im, h->broker);
 	if (b && b->registered && b->broker_epoch == h->broker_epoch) {
 		settle_hello(s, h);

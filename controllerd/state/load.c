@@ -16,6 +16,7 @@
 struct topic_read { /* one topic's nodes on their way in */
 	char *name;
 	bool first;   /* part of the reign's first load */
+	bool no_id;   /* the node has none */
 	bool later;   /* it could not be taken: states of the former topic are on their way */
 	int32_t left; /* replies to come */
 };
@@ -275,13 +276,16 @@ static void topic_ready(struct state *s, struct topic_read *tr)
 		load_topics(s);
 	if (t && t->loading) {
 		t->loading = false;
-		if (uuid_is_zero(&t->id))
+		if (tr->no_id)
 			state_give_id(s, t);
 		for (int32_t i = 0; i < t->partition_count; i++)
 			if (t->partitions[i].replicas.n)
 				state_touch(s, &t->partitions[i]);
 		state_publish_topic(s, t, true);
-		growth_settled(s, t);
+		if (t->deleting)
+			state_deletion_step(s, t);
+		else
+			growth_settled(s, t);
 		LOG_AT(s->env->log, tr->first ? LOG_DEBUG : LOG_INFO, "state", "topic.read", "topic=%s partitions=%d", LOGQ(t->name), t->partition_count);
 	}
 	read_done(s, tr->first);
@@ -365,6 +369,7 @@ static void take_topic(struct state *s, const char *name, const struct zkd_topic
 	t->loading = true;
 	t->version = st->version;
 	t->czxid = st->czxid;
+	tr->no_id = !z->has_topic_id;
 	struct arena a;
 	arena_init(&a, 0);
 	for (size_t i = 0; i < z->partition_count; i++) {
@@ -533,7 +538,7 @@ static void on_admin_list(void *ctx, void *arg, int err, const struct zk_names *
 		return;
 	for (size_t i = 0; i < names->count; i++) {
 		struct plan_topic *t = plan_topic_find(s->im, names->names[i]);
-		if (t && t->loading) { /* its nodes are being read: look once more when they are in */
+		if (t && t->loading && !t->no_id) { /* its nodes are being read: look once more when they are in */
 			s->admin_after = true;
 			read_topics(s, false);
 			continue;
@@ -543,7 +548,7 @@ static void on_admin_list(void *ctx, void *arg, int err, const struct zk_names *
 			continue;
 		}
 		t->admin_node = true;
-		if (!t->deleting)
+		if (!t->deleting && !t->no_id) /* else once it has its id */
 			state_delete_topic(s, t);
 	}
 }

@@ -507,6 +507,7 @@ void state_init(struct state *s, struct loop *l, struct elect *el, const struct 
 	timer_init(&s->work_timer, l, work_later, s);
 	timer_init(&s->later_timer, l, on_later, s);
 	growth_init(s);
+	topics_init(s);
 	prefer_init(s);
 }
 
@@ -548,6 +549,7 @@ void state_end(struct state *s)
 	configs_end(s);
 	pids_end(s);
 	growth_end(s);
+	topics_end(s);
 	prefer_end(s);
 	while (!list_empty(&s->deleted))
 		deleted_free(LIST_ENTRY(s->deleted.next, struct state_deleted, link));

@@ -101,6 +101,8 @@ struct state {
 	struct plan_configs creating; /* names that are being created */
 	struct plan_configs reading;  /* names whose nodes are being read */
 	bool topics_reading, topics_again, admin_after;
+	struct timer ids_timer; /* topics without an id wait */
+	bool ids_wait;
 	/* configs */
 	int64_t config_seq;     /* last notification seen; -1 none */
 	struct state_note *notes;
@@ -184,7 +186,12 @@ void state_deletion_step(struct state *s, struct plan_topic *t);
 void state_deletion_done(struct state *s, int32_t broker, const struct uuid *id, bool all);
 void state_deleted_add(struct state *s, const struct uuid *id, const char *name, const struct plan_ids *brokers, const int32_t *left);
 void state_admin_node_delete(struct state *s, const char *name);
-void state_give_id(struct state *s, struct plan_topic *t); /* a topic node that tools wrote has none */
+/* A topic node that tools or a hand wrote has no id. One that the image knows is written back; else that of the logs which brokers hold under its
+ * name, once they say so; else, when nobody is left who may have some, a new one. No looks before that. */
+void state_give_id(struct state *s, struct plan_topic *t);
+void topics_init(struct state *s);
+void topics_end(struct state *s);
+void state_ids_look(struct state *s); /* a hello brought an inventory */
 
 /* Content of /brokers/topics/T, with `count` more partitions from number `first` on. */
 void topic_node_json(struct str *out, const struct plan_topic *t, int32_t first, const struct plan_ids *more, int32_t count);

@@ -15,7 +15,7 @@
 #include "common/zk/zkdata.h"
 #include "controllerd/state/state.h"
 
-enum { ONE_MULTI_PARTITIONS = 300 };
+enum { ONE_MULTI_PARTITIONS = 300, ID_LOOK_MS = 100, ID_WAIT_US = 30000000 };
 
 /* ---- creation ---- */
 
@@ -195,39 +195,140 @@ static void on_id_written(void *ctx, void *arg, int err, size_t failed, const st
 	struct plan_topic *t = err == ERR_STALE || !s->active ? NULL : plan_topic_find(s->im, w->name);
 	if (t && err == 0) {
 		t->version = results[0].stat.version;
-		plan_topic_set_id(s->im, t, &w->id);
 		t->loading = false;
 		state_publish_topic(s, t, true);
 		for (int32_t i = 0; i < t->partition_count; i++)
 			if (t->partitions[i].replicas.n)
 				state_touch(s, &t->partitions[i]);
-		growth_settled(s, t);
-	} else if (t) { /* changed under us: forget it, the next look at /brokers/topics reads it again */
+		if (t->admin_node && !t->deleting)
+			state_delete_topic(s, t);
+		else if (t->deleting)
+			state_deletion_step(s, t);
+		else
+			growth_settled(s, t);
+	} else if (t && !state_topic_writing(t)) { /* changed under us: forget it, and read it again */
 		plan_topic_remove(s->im, t);
 		load_topics(s);
+	} else if (t) { /* as above, when the states of its former life are written */
+		t->loading = false;
+		load_topic_replaced(s, t);
 	}
 	mem_free(w->name);
 	mem_free(w);
 }
 
-void state_give_id(struct state *s, struct plan_topic *t)
+/* It counts in the image at once, so that inventories are read by it; nobody else hears of it before it is written (C1). */
+static void write_id(struct state *s, struct plan_topic *t, const struct uuid *id)
 {
 	struct id_write *iw = MEM_NEW(struct id_write);
 	struct str json = {0};
 	struct arena a;
 	arena_init(&a, 0);
 	iw->name = mem_strdup(t->name);
-	random_id(s->env, &iw->id);
+	iw->id = *id;
 	t->loading = true; /* no looks before it has its identity */
-	struct uuid none = t->id;
-	t->id = iw->id;
+	t->no_id = false;
+	plan_topic_set_id(s->im, t, id);
 	topic_node_json(&json, t, 0, NULL, 0);
-	t->id = none;
 	struct write *w = write_new(WRITE_BULK, on_id_written, s, iw);
 	write_set(w, zkp_topic(&a, t->name), slice_make(json.ptr, json.len), t->version);
 	writer_submit(&s->wr, w);
 	str_fini(&json);
 	arena_fini(&a);
+}
+
+static bool id_free(const struct state *s, const struct uuid *id)
+{
+	if (uuid_is_zero(id) || plan_topic_find_id(s->im, id))
+		return false;
+	LIST_FOR(n, &s->deleted)
+		if (uuid_eq(&LIST_ENTRY(n, struct state_deleted, link)->id, id))
+			return false; /* logs of a topic that was deleted */
+	return true;
+}
+
+/* The id of the longest log (last epoch, end) that a broker holds under the topic's name; false: nobody says that it has one. */
+static bool id_of_logs(const struct state *s, const struct plan_topic *t, struct uuid *ret)
+{
+	const struct plan_inventory *best = NULL;
+	uint64_t hash = plan_name_hash(t->name);
+	for (const struct plan_broker *b = s->im->brokers; b; b = b->hh.next)
+		for (size_t i = 0; i < b->inventory_count; i++) {
+			const struct plan_inventory *r = &b->inventory[i];
+			if (r->name_hash != hash || !plan_partition_find(t, r->partition) || !id_free(s, &r->topic_id))
+				continue;
+			if (!best || r->last_epoch > best->last_epoch || (r->last_epoch == best->last_epoch && r->log_end_offset > best->log_end_offset))
+				best = r;
+		}
+	if (best)
+		*ret = best->topic_id;
+	return best != NULL;
+}
+
+/* all: every broker that has a replica of it said hello; else: one did. */
+static bool heard(const struct state *s, const struct plan_topic *t, bool all)
+{
+	for (int32_t i = 0; i < t->partition_count; i++)
+		for (int32_t k = 0; k < t->partitions[i].replicas.n; k++) {
+			const struct plan_broker *b = plan_broker_find(s->im, t->partitions[i].replicas.v[k]);
+			if ((b && b->inventory_known && !(all && b->dir_offline)) != all)
+				return !all;
+		}
+	return all;
+}
+
+static void find_id(struct state *s, struct plan_topic *t)
+{
+	struct uuid id;
+	char text[UUID_TEXT_LEN + 1];
+	bool late = env_now_us(s->env) - t->no_id_us > ID_WAIT_US;
+	bool found = id_of_logs(s, t, &id);
+	if (!found && !heard(s, t, true) && !(late && heard(s, t, false)))
+		return;
+	if (!found)
+		random_id(s->env, &id);
+	uuid_format(&id, text);
+	LOG_AT(s->env->log, found ? LOG_WARN : LOG_INFO, "state", found ? "topic.id_restored" : "topic.id_new", "topic=%s id=%s what=\"%s\"", LOGQ(t->name), text,
+	       found ? "its node had none: that of the logs under its name" : "its node had none, and no broker that answers has logs of it");
+	write_id(s, t, &id);
+}
+
+void state_ids_look(struct state *s)
+{
+	bool open = false;
+	if (!s->active || !s->loaded || !s->ids_wait)
+		return;
+	for (struct plan_topic *t = s->im->by_name; t; t = t->by_name.next) {
+		if (t->no_id)
+			find_id(s, t);
+		open |= t->no_id;
+	}
+	s->ids_wait = open;
+	if (open && !timer_armed(&s->ids_timer))
+		timer_set_ms(&s->ids_timer, ID_LOOK_MS);
+}
+
+static void on_ids_timer(void *ctx) { state_ids_look(ctx); }
+
+void topics_init(struct state *s) { timer_init(&s->ids_timer, s->loop, on_ids_timer, s); }
+
+void topics_end(struct state *s)
+{
+	timer_stop(&s->ids_timer);
+	s->ids_wait = false;
+}
+
+void state_give_id(struct state *s, struct plan_topic *t)
+{
+	if (!uuid_is_zero(&t->id)) {
+		struct uuid id = t->id;
+		write_id(s, t, &id);
+		return;
+	}
+	t->loading = t->no_id = s->ids_wait = true;
+	t->no_id_us = env_now_us(s->env);
+	if (!timer_armed(&s->ids_timer))
+		timer_set_ms(&s->ids_timer, s->loaded ? 0 : ID_LOOK_MS);
 }
 
 /* ---- /klamm/deleted ---- */

@@ -122,6 +122,24 @@ def elect(c, broker, topics, kind=0, timeout=10000):
     return {(name, p): (code, text) for name, parts in rows for (p, code), text in parts}
 
 
+def id_lost(c):
+    """A topic node that lost its id while no controllerd lives (as tools before 2.8 write it): the logs give it back, nothing is lost."""
+    c.start(brokers=2, default__replication__factor=2, min__insync__replicas=1)
+    c.create_topic("t", 2, 2)
+    c.kcat("-P", "-t", "t", "-X", "acks=all", data=b"".join(b"record %d\n" % i for i in range(100)))
+    c.isr_is("t", 2, 2)
+    before, records = c.zk_json("/brokers/topics/t")["topic_id"], sorted(c.read_all("t"))
+    check(len(records) == 100, "100 records: %d", len(records))
+    for d in c.controllers() + [c.broker(2)]:
+        d.kill()
+    c.zk().set("/brokers/topics/t", json.dumps({"version": 1, "partitions": {"0": [1, 2], "1": [2, 1], "2": [1, 2]}}).encode())
+    for d in c.controllers() + [c.broker(2)]:
+        d.start()
+    c.until(lambda: c.zk_json("/brokers/topics/t").get("topic_id") == before, "its id is back", 30)
+    c.isr_is("t", 3, 2)
+    check(sorted(c.read_all("t")) == records, "the records too")
+
+
 def elections(c):
     """Preferred leaders: by request, by the node that tools of 2.8 write, by themselves; unclean ones by request only."""
     c.start(controllers=1)
@@ -545,4 +563,4 @@ def metadata_forms(c):
         check(all(p[0] == (9 if version == 0 else 0) and len(p[2]) == (2 if version == 0 else 3) and (p[4] in ([3], None)) for p in parts), "v%d: %s", version, parts)
 
 
-CASES = {f.__name__: f for f in (partitions, partitions_by_hand, elections, delete_of_records, logs, lost_directory, metadata_forms)}
+CASES = {f.__name__: f for f in (id_lost, partitions, partitions_by_hand, elections, delete_of_records, logs, lost_directory, metadata_forms)}

@@ -104,6 +104,7 @@ static void hello(struct fake_link *fl)
 		rows[i].topic_id.data = disk[i].id;
 		rows[i].topic_id.len = 16;
 		rows[i].partition = disk[i].partition;
+		rows[i].topic = disk[i].topic;
 		rows[i].last_epoch = disk[i].leader_epoch;
 		rows[i].log_end_offset = 100;
 		rows[i].start_class = f->lossy ? KLAMM__CONTROL__START_CLASS__LOSSY : KLAMM__CONTROL__START_CLASS__CRASHED;

@@ -206,6 +206,79 @@ static void test_replaced_by_hand_under_writes(void)
 	fake_world_free(w);
 }
 
+static bool node_id(struct fake_world *w, const char *topic, struct uuid *ret)
+{
+	struct str s = {0};
+	struct arena a;
+	struct zkd_topic t;
+	arena_init(&a, 0);
+	bool has = fake_zk_text(w, zkp_topic(&a, topic), &s) && zkd_topic_decode(slice_make(s.ptr, s.len), &a, &t) == 0 && t.has_topic_id;
+	if (has)
+		*ret = t.topic_id;
+	arena_fini(&a);
+	str_fini(&s);
+	return has;
+}
+
+/* Old tools write topic nodes without an id. While no controller lives nobody writes it back; the logs know it. */
+static void test_id_from_logs(void)
+{
+	struct fake_world *w = fake_cluster(19, 3);
+	struct uuid before, after;
+	CU_ASSERT_EQUAL(fake_create(w, "t", 2, 3), KERR_NONE);
+	CU_ASSERT(node_id(w, "t", &before));
+	for (int i = 0; i < 2; i++)
+		sim_process_kill(w->cp[i]);
+	CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/brokers/topics/t", slice_str("{\"version\":1,\"partitions\":{\"0\":[1,2,3],\"1\":[2,3,1],\"2\":[3,1,2]}}"), -1), 0);
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/brokers/topics/made", slice_str("{\"version\":1,\"partitions\":{\"0\":[1,2]}}")), 0);
+	for (int id = 1; id <= 3; id++) /* brokers come later than the controller, and one by one */
+		sim_process_kill(w->bp[id - 1]);
+	fake_run_ms(w, 10000);
+	fake_start_controller(w, 0);
+	fake_run_ms(w, 10000);
+	CU_ASSERT(!node_id(w, "t", &after)); /* whoever may know is away */
+	fake_start_broker(w, 3);
+	fake_run_ms(w, 3000);
+	CU_ASSERT(node_id(w, "t", &after) && uuid_eq(&before, &after));
+	CU_ASSERT(!node_id(w, "made", &after));
+	fake_start_broker(w, 1);
+	fake_start_broker(w, 2);
+	fake_run_ms(w, 3000);
+	for (int32_t i = 0; i < 3; i++) {
+		struct fake_state st = fake_state_of(w, "t", i);
+		struct part_view *v = fake_view(fake_broker(w, 1), "t", i);
+		CU_ASSERT(st.leader > 0 && st.isr_count >= 1);
+		CU_ASSERT(v && v->leader > 0 && memcmp(v->id, before.b, sizeof(before.b)) == 0);
+	}
+	struct str state = {0}; /* the first one back had its log: it leads by right, not as one that forgot */
+	CU_ASSERT(fake_zk_text(w, "/brokers/topics/t/partitions/0/state", &state) && !strstr(str_cstr(&state), "\"lossy\":[3]"));
+	CU_ASSERT(strstr(str_cstr(&state), "\"leader_recovery_state\":1") == NULL);
+	str_fini(&state);
+	CU_ASSERT(node_id(w, "made", &after) && !uuid_eq(&before, &after));
+	CU_ASSERT(fake_state_of(w, "made", 0).leader > 0);
+	/* the node is made again by a hand, without an id: the same topic still */
+	remove_topic_by_hand(w, "t", 3);
+	fake_run_ms(w, 1000);
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/brokers/topics/t", slice_str("{\"version\":1,\"partitions\":{\"0\":[1,2,3]}}")), 0);
+	fake_run_ms(w, 1000);
+	CU_ASSERT(node_id(w, "t", &after) && uuid_eq(&before, &after));
+	fake_world_free(w);
+}
+
+/* Nobody alive has logs of it, one of its replicas is away for long: a new id. */
+static void test_id_without_logs(void)
+{
+	struct fake_world *w = fake_cluster(20, 3);
+	struct uuid id;
+	sim_process_kill(w->bp[1]);
+	fake_run_ms(w, 8000);
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/brokers/topics/t", slice_str("{\"version\":1,\"partitions\":{\"0\":[1,2]}}")), 0);
+	fake_run_ms(w, 40000);
+	CU_ASSERT(node_id(w, "t", &id));
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 0).leader, 1);
+	fake_world_free(w);
+}
+
 /* ---- elections on request ---- */
 
 /* Code of the one row, -1000 if there is none; the whole cluster when topic is NULL. */
@@ -368,4 +441,5 @@ static void test_balances_leaders(void)
 UNIT_MAIN("controller_admin", {"creates_partitions", test_creates_partitions}, {"creates_partitions_in_bad_weather", test_creates_partitions_in_bad_weather},
 	  {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched},
 	  {"replaced_by_hand_under_writes", test_replaced_by_hand_under_writes},
+	  {"id_from_logs", test_id_from_logs}, {"id_without_logs", test_id_without_logs},
 	  {"elects_preferred", test_elects_preferred}, {"elects_by_node", test_elects_by_node}, {"elects_uncleanly", test_elects_uncleanly}, {"balances_leaders", test_balances_leaders})
