@@ -113,7 +113,7 @@ static void on_node(void *ctx, void *arg, int err, struct slice data, const stru
 static void look(struct state *s, struct plan_topic *t)
 {
 	struct arena a;
-	if (state_topic_busy(t)) {
+	if (state_topic_busy(t) || !s->loaded) {
 		t->node_again = true;
 		return;
 	}
@@ -266,9 +266,11 @@ void state_grow_topic(struct state *s, struct plan_topic *t, const struct plan_g
 static void look_again(void *ctx, const char *path)
 {
 	struct state *s = ctx;
-	struct plan_topic *t = s->active && s->loaded ? plan_topic_find(s->im, path + strlen(ZKP_TOPICS "/")) : NULL;
+	struct plan_topic *t = s->active ? plan_topic_find(s->im, path + strlen(ZKP_TOPICS "/")) : NULL;
 	if (t && !t->deleting && !t->vanished)
 		look(s, t);
+	else if (s->active && s->loaded && !t) /* one that could not be read */
+		load_topics(s);
 }
 
 static void on_stat(void *ctx, void *arg, int err, const struct zk_stat *st)

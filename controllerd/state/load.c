@@ -651,6 +651,8 @@ static void load_finished(struct state *s)
 	s->host.loaded(s->host.ctx);
 	if (!s->active)
 		return;
+	for (struct plan_topic *t = s->im->by_name; t; t = t->by_name.next)
+		growth_settled(s, t); /* what was written after its node was read */
 	admin_read(s, false);
 	prefer_loaded(s);
 	loop_defer(s->loop, &s->work_soon);

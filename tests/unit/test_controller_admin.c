@@ -1,4 +1,5 @@
 /* test_controller_admin.c: everyday admin requests, and what hands write into ZooKeeper, on whole controllers in the simulated world (fake_cluster.h). */
+#include <stdio.h>
 #include <string.h>
 
 #include "common/wire/kerr.h"
@@ -180,6 +181,67 @@ static void remove_topic_by_hand(struct fake_world *w, const char *topic, int32_
 	arena_fini(&a);
 }
 
+static bool node_id(struct fake_world *w, const char *topic, struct uuid *ret)
+{
+	struct str s = {0};
+	struct arena a;
+	struct zkd_topic t;
+	arena_init(&a, 0);
+	bool has = fake_zk_text(w, zkp_topic(&a, topic), &s) && zkd_topic_decode(slice_make(s.ptr, s.len), &a, &t) == 0 && t.has_topic_id;
+	if (has)
+		*ret = t.topic_id;
+	arena_fini(&a);
+	str_fini(&s);
+	return has;
+}
+
+/* An edit or a deletion that comes while a reign loads, wherever between the reading of the node and the end of the load. */
+static void test_edited_while_loading(void)
+{
+	struct fake_world *w = fake_cluster(21, 3);
+	struct str json = {0}, epoch = {0}, now = {0};
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), KERR_NONE);
+	struct uuid id;
+	CU_ASSERT(node_id(w, "t", &id));
+	struct zkd_partition zp[64];
+	int32_t all[] = {1, 2, 3};
+	for (int32_t n = 1; n < 60; n++) {
+		int old = fake_active_idx(w);
+		char gone[16];
+		snprintf(gone, sizeof(gone), "gone%d", n);
+		CU_ASSERT_EQUAL(fake_create(w, gone, 1, 1), KERR_NONE);
+		CU_ASSERT(fake_zk_text(w, ZKP_CONTROLLER_EPOCH, &epoch));
+		sim_process_kill(w->cp[old]);
+		for (int i = 0; i < 600000 && fake_zk_text(w, ZKP_CONTROLLER_EPOCH, &now) && !strcmp(str_cstr(&epoch), str_cstr(&now)); i++)
+			sim_world_run_until(w->sim, sim_now_us(w->sim) + 100);
+		sim_world_run_until(w->sim, sim_now_us(w->sim) + 100 * (n - 1));
+		for (int32_t i = 0; i <= n; i++)
+			zp[i] = (struct zkd_partition){.partition = i, .replicas = {all, 3}};
+		str_clear(&json);
+		zkd_topic_encode(&json, &(struct zkd_topic){.version = 3, .has_topic_id = true, .topic_id = id, .partitions = zp, .partition_count = (size_t)n + 1});
+		CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/brokers/topics/t", slice_make(json.ptr, json.len), -1), 0);
+		remove_topic_by_hand(w, gone, 1);
+		fake_run_ms(w, 1500);
+		CU_ASSERT(fake_state_of(w, "t", n).leader > 0);
+		struct part_view *v = fake_view(fake_broker(w, 1), gone, 0);
+		CU_ASSERT(!v || v->leader < 0);
+		fake_start_controller(w, old);
+		fake_run_ms(w, 500);
+	}
+	/* a node that cannot be read at the start, and is put right later */
+	int last = fake_active_idx(w);
+	sim_process_kill(w->cp[last]);
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/brokers/topics/u", slice_str("rubbish")), 0);
+	fake_run_ms(w, 15000);
+	CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/brokers/topics/u", slice_str("{\"version\":1,\"partitions\":{\"0\":[1,2,3]}}"), -1), 0);
+	fake_run_ms(w, 1500);
+	CU_ASSERT(fake_state_of(w, "u", 0).leader > 0);
+	str_fini(&json);
+	str_fini(&epoch);
+	str_fini(&now);
+	fake_world_free(w);
+}
+
 /* Another topic of the same name, by a hand, while states of the old one are on their way: some wait to be sent again because an earlier
  * one of their multi failed. It is read once the last of them has ended. */
 static void test_replaced_by_hand_under_writes(void)
@@ -204,20 +266,6 @@ static void test_replaced_by_hand_under_writes(void)
 	CU_ASSERT(v && v->leader == 2 && memcmp(v->id, id, sizeof(id)) == 0);
 	str_fini(&json);
 	fake_world_free(w);
-}
-
-static bool node_id(struct fake_world *w, const char *topic, struct uuid *ret)
-{
-	struct str s = {0};
-	struct arena a;
-	struct zkd_topic t;
-	arena_init(&a, 0);
-	bool has = fake_zk_text(w, zkp_topic(&a, topic), &s) && zkd_topic_decode(slice_make(s.ptr, s.len), &a, &t) == 0 && t.has_topic_id;
-	if (has)
-		*ret = t.topic_id;
-	arena_fini(&a);
-	str_fini(&s);
-	return has;
 }
 
 /* Old tools write topic nodes without an id. While no controller lives nobody writes it back; the logs know it. */
@@ -441,5 +489,5 @@ static void test_balances_leaders(void)
 UNIT_MAIN("controller_admin", {"creates_partitions", test_creates_partitions}, {"creates_partitions_in_bad_weather", test_creates_partitions_in_bad_weather},
 	  {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched},
 	  {"replaced_by_hand_under_writes", test_replaced_by_hand_under_writes},
-	  {"id_from_logs", test_id_from_logs}, {"id_without_logs", test_id_without_logs},
+	  {"edited_while_loading", test_edited_while_loading}, {"id_from_logs", test_id_from_logs}, {"id_without_logs", test_id_without_logs},
 	  {"elects_preferred", test_elects_preferred}, {"elects_by_node", test_elects_by_node}, {"elects_uncleanly", test_elects_uncleanly}, {"balances_leaders", test_balances_leaders})
