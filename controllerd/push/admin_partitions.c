@@ -87,6 +87,12 @@ static int16_t decide(struct push_pending *q, int32_t row, struct str *problem)
 	int16_t code = plan_topic_grow(p->st->im, t, &growth, problem);
 	if (code)
 		return code;
+	if (plan_topic_internal(in->name)) {
+		/* what is kept in it is found by a hash modulo the number of partitions: groups would be looked for where nothing is known of them */
+		plan_growth_fini(&growth);
+		str_printf(problem, "The number of partitions of '%s' cannot be changed.", t->name);
+		return KERR_INVALID_PARTITIONS;
+	}
 	if (!own->validate_only) {
 		struct grow_arg *arg = MEM_NEW(struct grow_arg);
 		*arg = (struct grow_arg){q, row};

@@ -70,6 +70,12 @@ static void test_creates_partitions(void)
 	}
 	CU_ASSERT_EQUAL(grow_topic(w, "t", 5, false, 10000, "Topic already has 5 partitions."), KERR_INVALID_PARTITIONS);
 	CU_ASSERT_EQUAL(grow_topic(w, "nope", 5, false, 10000, "The topic 'nope' does not exist."), KERR_UNKNOWN_TOPIC_OR_PARTITION);
+	/* groups are found by a hash modulo the number of partitions */
+	CU_ASSERT_EQUAL(fake_create(w, "__consumer_offsets", 4, 3), KERR_NONE);
+	for (int only = 1; only >= 0; only--)
+		CU_ASSERT_EQUAL(grow_topic(w, "__consumer_offsets", 5, only, 10000, "The number of partitions of '__consumer_offsets' cannot be changed."), KERR_INVALID_PARTITIONS);
+	CU_ASSERT_EQUAL(grow_topic(w, "__consumer_offsets", 4, false, 10000, "Topic already has 4 partitions."), KERR_INVALID_PARTITIONS);
+	CU_ASSERT_EQUAL(node_partitions(w, "__consumer_offsets", &has_id), 4);
 	CU_ASSERT_EQUAL(grow_topic(w, "t", 6, false, 0, NULL), KERR_REQUEST_TIMED_OUT); /* the work goes on */
 	fake_run_ms(w, 1000);
 	CU_ASSERT_EQUAL(node_partitions(w, "t", &has_id), 6);
