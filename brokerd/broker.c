@@ -1,7 +1,8 @@
 /* broker.c: assembling a broker and leading it through its life. See broker.h for the states.
  *
- * Start: log directories (job) -> shards load what is on disk -> ZooKeeper registration -> hello with the inventory -> the controller admits us by a
- * snapshot -> shards apply it -> the client port opens -> the controller hears that it was applied. Each step waits for the one before (protocol.md D3).
+ * Start: log directories (job) -> the id, if the file has none (ZooKeeper, job) -> shards load what is on disk -> ZooKeeper registration -> hello with
+ * the inventory -> the controller admits us by a snapshot -> shards apply it -> the client port opens -> the controller hears that it was applied. Each
+ * step waits for the one before (protocol.md D3).
  */
 #include "brokerd/broker.h"
 
@@ -436,16 +437,20 @@ static void on_registered(void *ctx, int64_t broker_epoch, bool first, const cha
 	ctl_greet(b->ctl, true);
 }
 
+static void waiting(struct broker *b, const char *for_what)
+{
+	char text[sizeof(b->reason)];
+	snprintf(text, sizeof(text), "waiting for %s", for_what);
+	if (strcmp(text, b->reason))
+		LOG_AT(b->env->log, LOG_INFO, "broker", "waiting", "for=\"%s\"", for_what);
+	reason(b, text);
+}
+
 static void on_waiting(void *ctx, const char *for_what)
 {
 	struct broker *b = ctx;
-	if (b->phase == PHASE_JOINING && !b->broker_epoch) {
-		char text[sizeof(b->reason)];
-		snprintf(text, sizeof(text), "waiting for %s", for_what);
-		if (strcmp(text, b->reason))
-			LOG_AT(b->env->log, LOG_INFO, "broker", "waiting", "for=\"%s\"", for_what);
-		reason(b, text);
-	}
+	if (b->phase == PHASE_JOINING && !b->broker_epoch)
+		waiting(b, for_what);
 }
 
 static void recovered(struct broker *b)
@@ -500,8 +505,11 @@ static void load_all(struct broker *b)
 	b->phase = PHASE_RECOVERING;
 	reason(b, "recovering logs");
 	b->load_next = mem_zalloc(sizeof(*b->load_next) * (b->dirs->count + 1));
-	for (uint32_t d = 0; d < b->dirs->count; d++)
-		b->loads_left += b->dirs->dirs[d]->found_count;
+	for (uint32_t d = 0; d < b->dirs->count; d++) {
+		if (atomic_load(&b->dirs->dirs[d]->offline)) /* it failed after it was looked through */
+			b->load_next[d] = b->dirs->dirs[d]->found_count;
+		b->loads_left += b->dirs->dirs[d]->found_count - b->load_next[d];
+	}
 	b->loads_total = b->loads_left;
 	for (uint32_t d = 0; d < b->dirs->count; d++)
 		for (int64_t i = 0; i < (int64_t)b->cfg->recovery_threads_per_dir + LOADS_AHEAD && b->load_next[d] < b->dirs->dirs[d]->found_count; i++)
@@ -599,6 +607,33 @@ static void dirs_run(struct job *j)
 	b->open_err = log_dirs_open_now(&o, &b->opened, &b->open_why);
 }
 
+/* The id is known: everything that bears it is made. */
+static void take_dirs(struct broker *b)
+{
+	b->dirs = b->opened;
+	b->host = (struct shard_host){.ctx = b->ctl, .propose = ctl_propose, .dir_failed = on_dir_failed, .replica_deleted = ctl_replica_deleted};
+	b->services = (struct ask_services){.control = b->control, .ctx = b->ctl, .forward = ctl_forward, .producer_ids = ctl_producer_ids, .zk_ctx = b->reg, .zk_offsets = consumers_serve,
+					     .broker = b, .checkpoint = on_checkpoint_asked, .dirs = b->dirs};
+	make_loops(b);
+	load_all(b);
+}
+
+static void on_id_waiting(void *ctx, const char *for_what)
+{
+	struct broker *b = ctx;
+	if (b->phase == PHASE_STARTING)
+		waiting(b, for_what);
+}
+
+static void on_id_known(void *ctx, int32_t id)
+{
+	struct broker *b = ctx;
+	if (b->phase != PHASE_STARTING)
+		return;
+	b->own.broker_id = b->own.replica.broker_id = id;
+	take_dirs(b);
+}
+
 static void dirs_done(struct job *j)
 {
 	struct broker *b = CONTAINER_OF(j, struct broker, open_job);
@@ -609,12 +644,13 @@ static void dirs_done(struct job *j)
 		b->open_why = NULL;
 		return;
 	}
-	b->dirs = b->opened;
-	b->host = (struct shard_host){.ctx = b->ctl, .propose = ctl_propose, .dir_failed = on_dir_failed, .replica_deleted = ctl_replica_deleted};
-	b->services = (struct ask_services){.control = b->control, .ctx = b->ctl, .forward = ctl_forward, .producer_ids = ctl_producer_ids, .zk_ctx = b->reg, .zk_offsets = consumers_serve,
-					     .broker = b, .checkpoint = on_checkpoint_asked, .dirs = b->dirs};
-	make_loops(b);
-	load_all(b);
+	if (b->cfg->broker_id >= 0) {
+		take_dirs(b);
+		return;
+	}
+	struct identity_events ie = {.ctx = b, .waiting = on_id_waiting, .known = on_id_known};
+	b->identity = identity_new(b->env, b->control, b->cfg, registration_zk(b->reg), b->opened, &ie);
+	identity_start(b->identity);
 }
 
 /* ---- each 100 ms ---- */
@@ -827,7 +863,8 @@ struct broker *broker_new(struct env *env, struct loop *control, const struct br
 	struct broker *b = MEM_NEW(struct broker);
 	b->env = env;
 	b->control = control;
-	b->cfg = cfg;
+	b->own = *cfg;
+	b->cfg = &b->own;
 	b->incarnation = env_random_u64(env);
 	b->loop_count = cfg->data_loops ? cfg->data_loops : 1;
 	b->loops = mem_zalloc(sizeof(*b->loops) * b->loop_count);
@@ -840,11 +877,11 @@ struct broker *broker_new(struct env *env, struct loop *control, const struct br
 	timer_init(&b->tick, control, on_tick, b);
 	timer_init(&b->stop_timer, control, on_stop_timer, b);
 	struct registration_events re = {.ctx = b, .session = on_session, .new_session = on_new_session, .registered = on_registered, .waiting = on_waiting};
-	b->reg = registration_new(env, control, cfg, &re);
+	b->reg = registration_new(env, control, b->cfg, &re);
 	struct ctl_init ci = {
 		.env = env,
 		.loop = control,
-		.config = cfg,
+		.config = b->cfg,
 		.shards = b->shards,
 		.shard_count = b->loop_count,
 		.incarnation = b->incarnation,
@@ -895,6 +932,7 @@ void broker_free(struct broker *b)
 	if (b->http)
 		http_close(b->http);
 	registration_free(b->reg);
+	identity_free(b->identity); /* after the session, whose answers go to it */
 	ctl_free(b->ctl);
 	checkpoints_free(b->checkpoints);
 	/* Connections first: their requests in flight are cancelled at the homes. Then owners before what they hold on to: net's receive
@@ -922,8 +960,7 @@ void broker_free(struct broker *b)
 	inventory_clear(b);
 	mem_free(b->inventory);
 	mem_free(b->load_next);
-	if (b->dirs)
-		log_dirs_free(b->dirs);
+	log_dirs_free(b->opened);
 	str_fini(&b->status_last);
 	mem_free(b->loops);
 	mem_free(b->shards);

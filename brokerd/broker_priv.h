@@ -55,8 +55,9 @@ struct data_loop {
 struct broker {
 	struct env *env;
 	struct loop *control;
-	const struct broker_config *cfg;
-	struct log_dirs *dirs;
+	const struct broker_config *cfg; /* own */
+	struct broker_config own;        /* the caller's, to whom belongs what it points to; and the id, before there are data loops */
+	struct log_dirs *dirs;           /* once the id is known */
 	uint32_t loop_count;
 	struct data_loop *loops;
 	struct shard **shards;
@@ -67,6 +68,7 @@ struct broker {
 	struct shard_host host;
 	struct ask_services services;
 	struct registration *reg;
+	struct identity *identity;       /* NULL: the file says the id */
 	struct ctl *ctl;
 	struct checkpoints *checkpoints;
 	struct http *http;

@@ -10,7 +10,7 @@ libkbroker_a_SOURCES = \
 	brokerd/api/logs.c brokerd/api/metadata.c brokerd/api/offsets.c brokerd/api/produce.c brokerd/api/records.c brokerd/api/versions.c \
 	brokerd/link/ask.h brokerd/link/ctl.c brokerd/link/ctl.h brokerd/link/ctl_priv.h brokerd/link/forward.c brokerd/link/probe.c brokerd/link/proposals.c \
 	brokerd/group/coordinator.c brokerd/group/coordinator.h brokerd/group/coordinator_load.c brokerd/group/coordinator_priv.h brokerd/group/coordinator_write.c \
-	brokerd/life/life.h brokerd/life/checkpoints.c brokerd/life/consumers.c brokerd/life/registration.c
+	brokerd/life/life.h brokerd/life/checkpoints.c brokerd/life/consumers.c brokerd/life/identity.c brokerd/life/registration.c
 
 # In link order; the world (libkenvos.a or libkenvsim.a) comes after, then DAEMON_LIBS.
 BROKER_LIBS = libkbroker.a libkgroup.a libkreplica.a libklog.a

@@ -348,14 +348,31 @@ static void read_ip_limits(struct reader *r)
 	str_fini(&why);
 }
 
+/* Kafka's rules. Ids above reserved.broker.max.id are those that ZooKeeper counts out, so that the two kinds cannot meet. */
+static void read_id(struct reader *r)
+{
+	struct broker_config *c = r->c;
+	const char *key = is_set(r, "broker.id") || !is_set(r, "node.id") ? "broker.id" : "node.id";
+	c->broker_id = (int32_t)number(r, key);
+	c->broker_id_generation = flag(r, "broker.id.generation.enable");
+	c->reserved_broker_max_id = (int32_t)number(r, "reserved.broker.max.id");
+	if (is_set(r, "broker.id") && is_set(r, "node.id") && number(r, "node.id") != c->broker_id)
+		fail(r, "node.id", "is another number than broker.id, and both name this broker: remove one of the two");
+	else if (is_set(r, "broker.id") != is_set(r, "node.id")) /* two names of one thing, as Kafka shows them */
+		props_set(&c->props, is_set(r, "broker.id") ? "node.id" : "broker.id", text(r, key));
+	if (!c->broker_id_generation && c->broker_id < 0)
+		fail(r, key, "must be set to a number that no other broker of the cluster has, since broker.id.generation.enable=false");
+	else if (c->broker_id < -1)
+		fail(r, key, "`%d` is neither -1 (an id is generated) nor an id from 0 to reserved.broker.max.id (%d)", c->broker_id, c->reserved_broker_max_id);
+	else if (c->broker_id_generation && c->broker_id > c->reserved_broker_max_id)
+		fail(r, key, "`%d` is greater than reserved.broker.max.id (%d), where generated ids begin: take a lower one, or leave it out to go on under the id in "
+			"meta.properties, or set broker.id.generation.enable=false", c->broker_id, c->reserved_broker_max_id);
+}
+
 static void read_all(struct reader *r)
 {
 	struct broker_config *c = r->c;
-	c->broker_id = (int32_t)number(r, is_set(r, "broker.id") || !is_set(r, "node.id") ? "broker.id" : "node.id");
-	if (is_set(r, "broker.id") && !is_set(r, "node.id")) /* two names of one thing, as Kafka shows them */
-		props_set(&c->props, "node.id", text(r, "broker.id"));
-	if (c->broker_id < 0)
-		fail(r, "broker.id", "must be set to a number that no other broker of the cluster has (generated ids are not built yet)");
+	read_id(r);
 	const char *rack = text(r, "broker.rack");
 	c->rack = rack ? mem_strdup(rack) : NULL;
 	const char *zk = text(r, "zookeeper.connect");

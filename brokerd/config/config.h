@@ -20,7 +20,9 @@ struct config_listener { char *name, *host; uint16_t port; char *security; };
 
 struct broker_config {
 	struct props props;            /* what the file and the overrides say */
-	int32_t broker_id;
+	int32_t broker_id;             /* -1: not in the file; see struct broker for the one in force */
+	bool broker_id_generation;     /* then one may be generated, above the reserved ones */
+	int32_t reserved_broker_max_id;
 	char *rack;                    /* NULL none */
 	char *zookeeper_connect;
 	int32_t zookeeper_session_timeout_ms;

@@ -131,7 +131,7 @@ static void probe_open(struct conn *c, void *ctx)
 	/* Somebody listens where the other registration says: it lives, and it was first. */
 	struct str why;
 	str_init(&why);
-	str_printf(&why, "broker.id %d is in use by a live broker: give this one another broker.id, or stop the other", r->cfg->broker_id);
+	str_printf(&why, "broker.id %d is in use by a live broker: give this one another broker.id (and log.dirs of its own), or stop the other", r->cfg->broker_id);
 	env_exit(r->env, STATUS_LOST_FIGHT, str_cstr(&why));
 	str_fini(&why);
 }
@@ -210,7 +210,7 @@ static void on_created(void *ctx, int err, const struct zk_op_result *results, s
 	if (r->closing || r->step != CREATING)
 		return;
 	if (err == ERR_NOENT) {
-		wait_for(r, "a controller to create the base paths in ZooKeeper (is controllerd running with the same zookeeper.connect?)");
+		wait_for(r, WAIT_FOR_BASE_PATHS);
 		return;
 	}
 	if (err == ERR_EXPIRED)
@@ -238,6 +238,18 @@ static void create_node(struct registration *r)
 
 /* ---- cluster id ---- */
 
+bool registration_other_cluster(struct env *env, const struct log_dirs *dirs, const char *cluster_id)
+{
+	struct str why;
+	if (!dirs->cluster_id[0] || !strcmp(dirs->cluster_id, cluster_id))
+		return false;
+	str_init(&why);
+	str_printf(&why, "meta.properties belongs to cluster %s, ZooKeeper holds cluster %s: check zookeeper.connect and log.dirs", dirs->cluster_id, cluster_id);
+	env_exit(env, STATUS_CONFIG, str_cstr(&why));
+	str_fini(&why);
+	return true;
+}
+
 static void on_cluster_id(void *ctx, int err, struct slice data, const struct zk_stat *st)
 {
 	struct registration *r = ctx;
@@ -248,18 +260,11 @@ static void on_cluster_id(void *ctx, int err, struct slice data, const struct zk
 		return;
 	arena_init(&a, 0);
 	if (err || zkd_cluster_id_decode(data, &a, &id) || strlen(id) >= sizeof(r->cluster_id)) {
-		wait_for(r, err == ERR_NOENT ? "a controller to create /cluster/id (is controllerd running with the same zookeeper.connect?)" : "ZooKeeper to answer");
+		wait_for(r, err == ERR_NOENT ? WAIT_FOR_CLUSTER_ID : "ZooKeeper to answer");
 	} else {
 		strcpy(r->cluster_id, id);
-		if (r->dirs->cluster_id[0] && strcmp(r->dirs->cluster_id, id)) {
-			struct str why;
-			str_init(&why);
-			str_printf(&why, "meta.properties belongs to cluster %s, ZooKeeper holds cluster %s: check zookeeper.connect and log.dirs", r->dirs->cluster_id, id);
-			env_exit(r->env, STATUS_CONFIG, str_cstr(&why));
-			str_fini(&why);
-		} else {
+		if (!registration_other_cluster(r->env, r->dirs, id))
 			create_node(r);
-		}
 	}
 	arena_fini(&a);
 }

@@ -337,6 +337,16 @@ static int make_path(struct env *env, const char *path)
 	return err;
 }
 
+/* The id in meta.properties is another one than the configured, or than an earlier directory has. */
+static char *other_id(const struct log_dirs *dirs, const struct log_dir *dir, int32_t id)
+{
+	if (!dirs->id_from)
+		return sentence("%s/meta.properties says broker.id=%d, but %d is configured: correct broker.id (left out, this is broker %d), or take another log.dirs",
+			dir->path, id, dirs->broker_id, id);
+	return sentence("%s/meta.properties says broker.id=%d, %s/meta.properties says broker.id=%d: a broker's directories have one id; take the one of "
+			"another broker out of log.dirs", dir->path, id, dirs->id_from, dirs->broker_id);
+}
+
 /* meta.properties against what the others say. ERR_INVAL with *ret_why; ERR_NOENT: there is none. */
 static int check_meta(struct log_dirs *dirs, struct log_dir *dir, char **ret_why)
 {
@@ -359,11 +369,13 @@ static int check_meta(struct log_dirs *dirs, struct log_dir *dir, char **ret_why
 	}
 	if (id >= 0 && dirs->broker_id >= 0 && id != dirs->broker_id) {
 		err = ERR_INVAL;
-		*ret_why = sentence("%s/meta.properties says broker.id=%d, but this is broker %d: correct broker.id or log.dirs", dir->path, id, dirs->broker_id);
+		*ret_why = other_id(dirs, dir, id);
 		goto out;
 	}
-	if (id >= 0)
+	if (id >= 0 && dirs->broker_id < 0) {
 		dirs->broker_id = id;
+		dirs->id_from = dir->path;
+	}
 	if (cluster && dirs->cluster_id[0] && strcmp(cluster, dirs->cluster_id) != 0) {
 		err = ERR_INVAL;
 		*ret_why = sentence("%s/meta.properties says cluster.id=%s, another log directory says %s: each broker needs directories of one cluster",
@@ -470,6 +482,7 @@ int log_dirs_open_now(const struct log_dirs_open *o, struct log_dirs **ret_dirs,
 	return 0;
 }
 
+/* cluster_id "": not known yet. */
 static int write_meta(struct log_dir *dir, int32_t broker_id, const char *cluster_id)
 {
 	struct str text;
@@ -479,7 +492,8 @@ static int write_meta(struct log_dir *dir, int32_t broker_id, const char *cluste
 	struct tm tm;
 
 	int err = read_props(dir->env, dir->path, "meta.properties", &p);
-	bool whole = !err && props_get(&p, "broker.id") && props_get(&p, "cluster.id");
+	const char *known = err ? NULL : props_get(&p, "cluster.id");
+	bool whole = !err && props_get(&p, "broker.id") && (known || !*cluster_id);
 	if (whole || (err && err != ERR_NOENT)) {
 		props_fini(&p);
 		return err;
@@ -487,7 +501,9 @@ static int write_meta(struct log_dir *dir, int32_t broker_id, const char *cluste
 	gmtime_r(&now, &tm);
 	strftime(date, sizeof(date), "%a %b %d %H:%M:%S UTC %Y", &tm);
 	str_init(&text);
-	str_printf(&text, "#\n#%s\nbroker.id=%d\nversion=0\ncluster.id=%s\n", date, broker_id, cluster_id);
+	str_printf(&text, "#\n#%s\nbroker.id=%d\nversion=0\n", date, broker_id);
+	if (known || *cluster_id)
+		str_printf(&text, "cluster.id=%s\n", known ? known : cluster_id);
 	/* Whatever else was there stays. */
 	for (size_t i = 0; i < p.count; i++)
 		if (strcmp(p.items[i].key, "broker.id") != 0 && strcmp(p.items[i].key, "version") != 0 && strcmp(p.items[i].key, "cluster.id") != 0)
@@ -496,6 +512,31 @@ static int write_meta(struct log_dir *dir, int32_t broker_id, const char *cluste
 	str_fini(&text);
 	props_fini(&p);
 	return err;
+}
+
+int log_dirs_write_id_now(struct log_dirs *dirs, int32_t broker_id, const char *cluster_id)
+{
+	uint32_t working = 0;
+	int last = ERR_IO;
+
+	for (uint32_t i = 0; i < dirs->count; i++) {
+		struct log_dir *dir = dirs->dirs[i];
+		if (atomic_load(&dir->offline))
+			continue;
+		int err = write_meta(dir, broker_id, cluster_id);
+		if (!err) /* the one that is there may be of a process that died between giving it its name and syncing that */
+			err = fs_sync_dir(dir->env, dir->path);
+		if (err) {
+			log_dir_fail(dir, err);
+			last = err;
+		} else {
+			working++;
+		}
+	}
+	if (working == 0)
+		return last;
+	dirs->broker_id = broker_id;
+	return 0;
 }
 
 int log_dirs_confirm_now(struct log_dirs *dirs, int32_t broker_id, const char *cluster_id)

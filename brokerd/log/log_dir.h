@@ -52,12 +52,17 @@ struct log_dirs {
 	struct log_dir **dirs;
 	uint32_t count;
 	int32_t broker_id;         /* -1 if none was found */
+	const char *id_from;       /* the directory whose meta.properties gave it; NULL: it was configured, or there is none */
 	char cluster_id[64];       /* from meta.properties, "" if none */
 };
 /* Blocking (job). Creates missing directories (0700), locks, reads everything, classifies the start, removes .kafka_cleanshutdown. A directory that fails is
  * offline, not fatal, unless all do. On error *ret_why (free with mem_free) is one sentence naming file and remedy.
  * ERR_LOCKED: another process uses it; ERR_INVAL: ids disagree. */
 MUST_CHECK int log_dirs_open_now(const struct log_dirs_open *o, struct log_dirs **ret_dirs, char **ret_why);
+/* Writes meta.properties where it is missing or lacks the id, for an id that no file of configuration says: before the broker registers under it.
+ * On return it survives a power cut.
+ * Blocking. cluster_id "": not known yet. A directory that fails is offline; an error only if all do. */
+MUST_CHECK int log_dirs_write_id_now(struct log_dirs *dirs, int32_t broker_id, const char *cluster_id);
 /* Writes meta.properties where missing (broker id, cluster id are known now) and the boot mark: blocking. The boot mark forgets that this start was
  * lossy: call it when the controller has admitted us (D2). ERR_INVAL: ids disagree with what was found. */
 MUST_CHECK int log_dirs_confirm_now(struct log_dirs *dirs, int32_t broker_id, const char *cluster_id);

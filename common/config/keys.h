@@ -10,8 +10,8 @@
 
 #define BROKER_KEYS(X) \
 	X("broker.id", INT, "-1", INT32_MIN, INT32_MAX, USED, "Id of this broker; -1 = generate from ZooKeeper if allowed (first id = reserved.broker.max.id + 1).") \
-	X("broker.id.generation.enable", BOOLEAN, "true", 0, 0, CONTROLLER, "Allow generated ids (from /brokers/seqid).") \
-	X("reserved.broker.max.id", INT, "1000", 0, INT32_MAX, CONTROLLER, "Largest id a user may set while generation is on.") \
+	X("broker.id.generation.enable", BOOLEAN, "true", 0, 0, USED, "Allow generated ids (from /brokers/seqid).") \
+	X("reserved.broker.max.id", INT, "1000", 0, INT32_MAX, USED, "Largest id a user may set while generation is on.") \
 	X("broker.rack", STRING, NULL, 0, 0, USED, "Rack name, for placement and follower fetching.") \
 	X("node.id", INT, "-1", INT32_MIN, INT32_MAX, USED, "KRaft name for the id; in ZK mode equal to broker.id.") \
 	X("zookeeper.connect", STRING, NULL, 0, 0, USED, "host:port list with optional chroot; required in ZK mode.") \

@@ -265,14 +265,20 @@ def hostile(c):
     check(d.alive(), "the broker lives")
 
 
-def golden_start(c):
-    """A broker on a data directory of Kafka 3.9, with the nodes that Kafka had for it. Returns the recording and the data directory."""
+def golden_start(c, number=1, before=None):
+    """A broker on a data directory of Kafka 3.9, with the nodes that Kafka had for it. Returns the recording and the data directory. Another number than
+    that of the recording is one that Kafka generated: not in the file. before() runs when ZooKeeper is there."""
     source = os.path.join(GOLDEN, "log-3.9")
     data = os.path.join(c.dir, "data", "broker-1")
     shutil.copytree(os.path.join(source, "data"), data)
     with open(os.path.join(data, "meta.properties"), encoding="ascii") as f:
-        cluster_id = re.search(r"cluster\.id=(\S+)", f.read()).group(1)
+        meta = f.read()
+    cluster_id = re.search(r"cluster\.id=(\S+)", meta).group(1)
+    with open(os.path.join(data, "meta.properties"), "w", encoding="ascii") as f:
+        f.write(meta.replace("broker.id=1\n", "broker.id=%d\n" % number))
     c.zk_start()
+    if before:
+        before()
     z = c.zk()
     z.create_all("/cluster/id", json.dumps({"version": "1", "id": cluster_id}).encode())
     topics = {}
@@ -291,14 +297,14 @@ def golden_start(c):
     configs = {"compacted": {"cleanup.policy": "compact"}, "logappend": {"message.timestamp.type": "LogAppendTime"}}
     for topic, (topic_id, parts) in topics.items():
         z.create_all("/config/topics/" + topic, json.dumps({"version": 1, "config": dict(configs.get(topic, {}), **{"min.insync.replicas": "1", "retention.ms": "-1"})}).encode())
-        z.create_all("/brokers/topics/" + topic, json.dumps({"partitions": {str(p): [1] for p in parts}, "topic_id": topic_id, "adding_replicas": {},
+        z.create_all("/brokers/topics/" + topic, json.dumps({"partitions": {str(p): [number] for p in parts}, "topic_id": topic_id, "adding_replicas": {},
             "removing_replicas": {}, "version": 3}).encode())
         for p, epoch in parts.items():
-            z.create_all("/brokers/topics/%s/partitions/%d/state" % (topic, p), json.dumps({"controller_epoch": 1, "leader": 1, "version": 1,
-                "leader_epoch": epoch, "isr": [1]}).encode())
+            z.create_all("/brokers/topics/%s/partitions/%d/state" % (topic, p), json.dumps({"controller_epoch": 1, "leader": number, "version": 1,
+                "leader_epoch": epoch, "isr": [number]}).encode())
     z.create_all("/controller_epoch", b"1")
     c.add_controller(101).start()
-    c.add_broker(1, default__replication__factor=1, min__insync__replicas=1, offsets__topic__replication__factor=1).start()
+    c.add_broker(1, broker__id=1 if number == 1 else None, default__replication__factor=1, min__insync__replicas=1, offsets__topic__replication__factor=1).start()
     c.wait_serving()
     return source, data
 

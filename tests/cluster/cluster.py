@@ -111,6 +111,7 @@ class Cluster:
         self.zk_sessions = []
         self.daemons = {}
         self.ports, self.admin = {}, {}
+        self.generated = {}  # id -> name, of brokers that are not named by their id
         self.others = []
 
     def bin(self, name):
@@ -152,7 +153,7 @@ class Cluster:
     def write_conf(self, name, keys):
         path = os.path.join(self.dir, "conf", name + ".properties")
         with open(path, "w", encoding="utf-8") as f:
-            f.writelines("%s=%s\n" % kv for kv in keys.items())
+            f.writelines("%s=%s\n" % kv for kv in keys.items() if kv[1] is not None)
         return path
 
     def add_broker(self, number, name=None, port=None, **more):
@@ -190,7 +191,7 @@ class Cluster:
         return ",".join("127.0.0.1:%d" % p for n, p in self.ports.items() if n.startswith("broker-"))
 
     def port(self, number):
-        return self.ports["broker-%d" % number]
+        return self.ports[self.generated.get(number, "broker-%d" % number)]
 
     def start(self, brokers=3, controllers=2, **more):
         """The usual cluster, up and serving."""

@@ -146,14 +146,57 @@ static void test_bad_values(void)
 
 static void test_what_must_be_set(void)
 {
-	CU_ASSERT_EQUAL(parse("zookeeper.connect=z:1\nlisteners=PLAINTEXT://h:1\n"), ERR_INVAL);
-	CU_ASSERT(says(&problem, "broker.id"));
 	CU_ASSERT_EQUAL(parse("broker.id=1\nlisteners=PLAINTEXT://h:1\n"), ERR_INVAL);
 	CU_ASSERT(says(&problem, "zookeeper.connect"));
 	CU_ASSERT_EQUAL(parse("node.id=4\nzookeeper.connect=z:1\n"), 0);
 	CU_ASSERT_EQUAL(cfg->broker_id, 4);
 	CU_ASSERT_STRING_EQUAL(cfg->log_dirs[0], "/tmp/kafka-logs");
 	CU_ASSERT_EQUAL(cfg->listeners[0].port, 9092);
+	finish();
+}
+
+#define NO_ID "zookeeper.connect=z:1\nlisteners=PLAINTEXT://h:1\n"
+
+/* Kafka's rules for the id: none at all is fine, and then it is generated above those that a file may say. */
+static void test_id(void)
+{
+	static const struct { const char *text; int32_t id; } good[] = {
+		{NO_ID, -1}, {NO_ID "broker.id=-1\n", -1}, {NO_ID "node.id=-1\n", -1}, {NO_ID "broker.id=0\n", 0}, {NO_ID "broker.id=1000\n", 1000},
+		{NO_ID "broker.id=7\nnode.id=7\n", 7}, {NO_ID "broker.id=7\nreserved.broker.max.id=7\n", 7}, {NO_ID "reserved.broker.max.id=0\n", -1},
+		{NO_ID "broker.id=1001\nbroker.id.generation.enable=false\n", 1001}, {NO_ID "broker.id=0\nbroker.id.generation.enable=false\n", 0},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		CU_ASSERT_EQUAL_FATAL(parse(good[i].text), 0);
+		CU_ASSERT_EQUAL(cfg->broker_id, good[i].id);
+		CU_ASSERT_EQUAL(cfg->replica.broker_id, good[i].id);
+		CU_ASSERT_EQUAL(warnings.len, 0);
+	}
+	CU_ASSERT_EQUAL_FATAL(parse(NO_ID), 0);
+	CU_ASSERT(cfg->broker_id_generation);
+	CU_ASSERT_EQUAL(cfg->reserved_broker_max_id, 1000);
+	static const struct { const char *text, *where, *more; } bad[] = {
+		{NO_ID "broker.id=-2\n", "broker.properties:3: broker.id: ", "-1"}, {NO_ID "broker.id=1001\n", "broker.properties:3: broker.id: ", "reserved.broker.max.id (1000)"},
+		{NO_ID "node.id=1001\n", "broker.properties:3: node.id: ", "broker.id.generation.enable=false"},
+		{NO_ID "reserved.broker.max.id=5\nbroker.id=6\n", "broker.properties:4: broker.id: ", "reserved.broker.max.id (5)"},
+		{NO_ID "broker.id.generation.enable=false\n", "broker.properties: broker.id: ", "must be set"},
+		{NO_ID "broker.id=-1\nbroker.id.generation.enable=false\n", "broker.properties:3: broker.id: ", "must be set"},
+		{NO_ID "broker.id=-5\nbroker.id.generation.enable=false\n", "broker.properties:3: broker.id: ", "must be set"},
+		{NO_ID "broker.id=1\nnode.id=2\n", "broker.properties:4: node.id: ", "remove one"}, {NO_ID "broker.id=-1\nnode.id=2\n", "broker.properties:4: node.id: ", "remove one"},
+		{NO_ID "broker.id=one\n", "broker.properties:3: broker.id: ", "`one`"}, {NO_ID "reserved.broker.max.id=-1\n", "broker.properties:3: reserved.broker.max.id: ", "0"},
+		{NO_ID "broker.id.generation.enable=yes\n", "broker.properties:3: broker.id.generation.enable: ", "true nor false"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		CU_ASSERT_EQUAL(parse(bad[i].text), ERR_INVAL);
+		CU_ASSERT(says(&problem, bad[i].where) && says(&problem, bad[i].more));
+	}
+	/* DescribeConfigs: as in Kafka two names of one thing, and what the file says, not what was generated */
+	bool is_static;
+	CU_ASSERT_EQUAL_FATAL(parse(NO_ID "node.id=3\n"), 0);
+	CU_ASSERT_STRING_EQUAL(broker_config_value(cfg, broker_key_find("broker.id"), &is_static), "3");
+	CU_ASSERT(is_static);
+	CU_ASSERT_EQUAL_FATAL(parse(NO_ID), 0);
+	CU_ASSERT_STRING_EQUAL(broker_config_value(cfg, broker_key_find("broker.id"), &is_static), "-1");
+	CU_ASSERT_FALSE(is_static);
 	finish();
 }
 
@@ -484,6 +527,6 @@ static void test_modes(void)
 }
 
 UNIT_MAIN("config", {"base", test_base}, {"syntax", test_syntax}, {"unknown_key", test_unknown_key}, {"bad_values", test_bad_values},
-	{"what_must_be_set", test_what_must_be_set}, {"security_refused", test_security_refused}, {"no_effect", test_no_effect},
+	{"what_must_be_set", test_what_must_be_set}, {"id", test_id}, {"security_refused", test_security_refused}, {"no_effect", test_no_effect},
 	{"listeners", test_listeners}, {"overrides", test_overrides}, {"times", test_times}, {"not_properties", test_not_properties}, {"table", test_table},
 	{"running", test_running}, {"as_parsed", test_as_parsed}, {"running_blanks", test_running_blanks}, {"running_topic", test_running_topic}, {"modes", test_modes})
