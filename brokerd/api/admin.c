@@ -34,7 +34,7 @@ static void create_done(struct api_call *c, int16_t error, const uint8_t *body, 
 
 void api_do_create_topics(struct api_call *c)
 {
-	api_forward_call(c, create_done);
+	api_forward_call(c, ((const struct kp_create_topics_request *)c->request)->timeout_ms, create_done);
 }
 
 static void delete_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)
@@ -62,7 +62,7 @@ static void delete_done(struct api_call *c, int16_t error, const uint8_t *body, 
 
 void api_do_delete_topics(struct api_call *c)
 {
-	api_forward_call(c, delete_done);
+	api_forward_call(c, ((const struct kp_delete_topics_request *)c->request)->timeout_ms, delete_done);
 }
 
 static void create_partitions_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)
@@ -87,7 +87,7 @@ static void create_partitions_done(struct api_call *c, int16_t error, const uint
 
 void api_do_create_partitions(struct api_call *c)
 {
-	api_forward_call(c, create_partitions_done);
+	api_forward_call(c, ((const struct kp_create_partitions_request *)c->request)->timeout_ms, create_partitions_done);
 }
 
 static void elect_leaders_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)
@@ -121,7 +121,7 @@ static void elect_leaders_done(struct api_call *c, int16_t error, const uint8_t 
 
 void api_do_elect_leaders(struct api_call *c)
 {
-	api_forward_call(c, elect_leaders_done);
+	api_forward_call(c, ((const struct kp_elect_leaders_request *)c->request)->timeout_ms, elect_leaders_done);
 }
 
 static void reassignments_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)
@@ -139,7 +139,7 @@ static void reassignments_done(struct api_call *c, int16_t error, const uint8_t 
 
 void api_do_list_partition_reassignments(struct api_call *c)
 {
-	api_forward_call(c, reassignments_done);
+	api_forward_call(c, ((const struct kp_list_partition_reassignments_request *)c->request)->timeout_ms, reassignments_done);
 }
 
 /* ---- InitProducerId ---- */

@@ -202,7 +202,7 @@ static void forward_deliver(struct msg *m)
 	sv->forward(sv->ctx, f);
 }
 
-void api_forward_call(struct api_call *c, void (*done)(struct api_call *c, int16_t error, const uint8_t *body, size_t len))
+void api_forward_call(struct api_call *c, int32_t timeout_ms, void (*done)(struct api_call *c, int16_t error, const uint8_t *body, size_t len))
 {
 	struct forward_state *s = MEM_NEW(struct forward_state);
 	s->c = c;
@@ -210,6 +210,7 @@ void api_forward_call(struct api_call *c, void (*done)(struct api_call *c, int16
 	s->f.buf = buf_ref(c->r->buf);
 	s->f.request = c->r->frame;
 	s->f.listener = c->r->listener;
+	s->f.timeout_ms = timeout_ms == API_NO_TIMEOUT ? -1 : timeout_ms < 0 ? 0 : timeout_ms;
 	s->f.done = forward_done;
 	strncpy(s->f.client_host, net_request_peer(c->r), sizeof(s->f.client_host) - 1);
 	s->f.msg.deliver = forward_deliver;

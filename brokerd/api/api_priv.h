@@ -64,8 +64,9 @@ void api_silent(struct api_call *c); /* acks=0 */
 uint32_t api_owner(const struct api *a, const struct image_topic *t, int32_t partition);
 /* The topic a request names by id (version speaks ids) or by name. *ret_error says why NULL. */
 const struct image_topic *api_topic(struct api_call *c, struct slice name, const struct uuid *id, bool by_id, int16_t *ret_error);
+#define API_NO_TIMEOUT INT32_MIN /* the request has no timeout of its own */
 /* A request of ours for the controller; done as in ask_forward. */
-void api_forward_call(struct api_call *c, void (*done)(struct api_call *c, int16_t error, const uint8_t *body, size_t len));
+void api_forward_call(struct api_call *c, int32_t timeout_ms, void (*done)(struct api_call *c, int16_t error, const uint8_t *body, size_t len));
 /* What a topic configuration makes of the checks on a batch. */
 void api_batch_limits(struct api *a, const struct image_topic *t, int16_t produce_version, struct batch_limits *ret_lim, struct log_config *ret_cfg);
 /* KIP-951: endpoints of the leaders that were named in hints. */

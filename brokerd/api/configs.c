@@ -326,7 +326,7 @@ static void alter_done(struct api_call *c, int16_t error, const uint8_t *body, s
 
 void api_do_alter_configs(struct api_call *c)
 {
-	api_forward_call(c, alter_done);
+	api_forward_call(c, API_NO_TIMEOUT, alter_done);
 }
 
 static void incremental_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)
@@ -353,5 +353,5 @@ static void incremental_done(struct api_call *c, int16_t error, const uint8_t *b
 
 void api_do_incremental_alter_configs(struct api_call *c)
 {
-	api_forward_call(c, incremental_done);
+	api_forward_call(c, API_NO_TIMEOUT, incremental_done);
 }

@@ -80,6 +80,7 @@ static bool ask_controller(struct api_call *c, const struct kp_create_topics_req
 	k->f.request = slice_make(k->f.buf->data + 4, frame.bytes - 4);
 	chain_clear(&frame);
 	k->f.listener = c->r->listener;
+	k->f.timeout_ms = q.timeout_ms;
 	k->f.done = creating_done;
 	strncpy(k->f.client_host, net_request_peer(c->r), sizeof(k->f.client_host) - 1);
 	k->f.msg.deliver = creating_deliver;

@@ -14,6 +14,7 @@ struct ask_forward {
 	struct slice request;      /* with its header, without size */
 	char client_host[64];
 	const char *listener;
+	int32_t timeout_ms;        /* of the request itself; -1: it has none */
 	void (*done)(struct ask_forward *f); /* on the sender's loop; frees */
 	void *ctx;
 	/* out */

@@ -9,7 +9,9 @@
 
 #define HEARTBEAT_MS 200
 #define FORWARD_WAIT_MS 5000     /* a request waits this long for an active controller, then NOT_CONTROLLER (it was never sent) */
-#define FORWARD_ANSWER_MS 120000 /* an answer is waited for this long: longer than any client waits */
+#define FORWARD_ANSWER_MS 30000  /* an answer to a request without a timeout of its own is waited for this long */
+#define FORWARD_MOST_MS 120000   /* and longer than this for none: no client waits so long */
+#define FORWARD_GRACE_MS 2000    /* past a request's own timeout, at which the controller answers if it may say anything (protocol.md C5) */
 #define PRODUCER_IDS_CHUNK 100
 
 typedef Klamm__Control__Frame pb_frame;

@@ -1,7 +1,8 @@
 /* forward.c: clients' admin requests for the controller, and blocks of producer ids.
  *
  * A request is sent once. While no controller rules it waits a little, then NOT_CONTROLLER is answered (it was never sent, so clients may try
- * again). Once sent, a lost link leaves it unknown: REQUEST_TIMED_OUT, never sent again (protocol.md L).
+ * again). Once sent, a lost link leaves it unknown: REQUEST_TIMED_OUT, never sent again (protocol.md L); so does a controller that says nothing until
+ * the request's own timeout is over: one whose reign is suspended may not (C5). What it says later is nobody's.
  */
 #include "brokerd/link/ctl_priv.h"
 #include "common/base/check.h"
@@ -76,17 +77,23 @@ void forwards_lost(struct ctl *c)
 	}
 }
 
+static int64_t patience_ms(const struct ask_forward *f)
+{
+	int64_t own = f->timeout_ms < 0 ? FORWARD_ANSWER_MS : (int64_t)f->timeout_ms + FORWARD_GRACE_MS;
+	return own < FORWARD_MOST_MS ? own : FORWARD_MOST_MS;
+}
+
 void forwards_tick(struct ctl *c)
 {
 	int64_t now = env_now_us(c->env);
 	LIST_FOR_SAFE(it, tmp, &c->forward_waiting) {
 		struct forwarded *w = LIST_ENTRY(it, struct forwarded, link);
-		if (now - w->since_us > FORWARD_WAIT_MS * 1000)
+		if (now - w->since_us > FORWARD_WAIT_MS * 1000 || (w->f->timeout_ms >= 0 && now - w->since_us > (int64_t)w->f->timeout_ms * 1000))
 			settle(w, KERR_NOT_CONTROLLER);
 	}
 	LIST_FOR_SAFE(it, tmp, &c->forward_sent) {
 		struct forwarded *w = LIST_ENTRY(it, struct forwarded, link);
-		if (now - w->since_us > (int64_t)FORWARD_ANSWER_MS * 1000)
+		if (now - w->since_us > patience_ms(w->f) * 1000)
 			settle(w, KERR_REQUEST_TIMED_OUT);
 	}
 	if (!list_empty(&c->pid_waiting))

@@ -3,6 +3,7 @@ import json
 import os
 import struct
 import threading
+import time
 
 import wire
 from cluster import check
@@ -10,7 +11,7 @@ from cluster import check
 NONE, UNKNOWN_TOPIC, TIMED_OUT, INVALID_PARTITIONS, INVALID_ASSIGNMENT, INVALID_REQUEST = 0, 3, 7, 37, 39, 42
 PREFERRED_NOT_AVAILABLE, ELIGIBLE_NOT_AVAILABLE, NOT_NEEDED = 80, 83, 84
 NOT_LEADER, OUT_OF_RANGE, INVALID_TOPIC = 6, 1, 17
-STORAGE_ERROR = 56
+STORAGE_ERROR, NOT_CONTROLLER = 56, 41
 DELETE_RECORDS, DESCRIBE_LOG_DIRS, CREATE_PARTITIONS, ELECT_LEADERS, DESCRIBE_PRODUCERS = 21, 35, 37, 43, 61
 
 
@@ -138,6 +139,17 @@ def id_lost(c):
     c.until(lambda: c.zk_json("/brokers/topics/t").get("topic_id") == before, "its id is back", 30)
     c.isr_is("t", 3, 2)
     check(sorted(c.read_all("t")) == records, "the records too")
+
+
+def asked_without_zookeeper(c):
+    """While ZooKeeper is away the controller may say nothing: a request is answered by its own timeout all the same."""
+    c.start(brokers=2, controllers=1, default__replication__factor=2, min__insync__replicas=1)
+    c.create_topic("t", 1, 2)
+    c.zk_stop()
+    began = time.monotonic()
+    got = create_partitions(c, 1, [("t", 3, None)], timeout=1000)
+    took = time.monotonic() - began
+    check(got["t"][0] in (TIMED_OUT, NOT_CONTROLLER) and took < 10 * c.slow, "answered in time: %s after %.1f s", got, took)
 
 
 def elections(c):
@@ -563,4 +575,4 @@ def metadata_forms(c):
         check(all(p[0] == (9 if version == 0 else 0) and len(p[2]) == (2 if version == 0 else 3) and (p[4] in ([3], None)) for p in parts), "v%d: %s", version, parts)
 
 
-CASES = {f.__name__: f for f in (id_lost, partitions, partitions_by_hand, elections, delete_of_records, logs, lost_directory, metadata_forms)}
+CASES = {f.__name__: f for f in (asked_without_zookeeper, id_lost, partitions, partitions_by_hand, elections, delete_of_records, logs, lost_directory, metadata_forms)}
