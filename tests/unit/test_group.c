@@ -154,6 +154,25 @@ static void test_session_timeout(void)
 	world_end(&w);
 }
 
+static void test_timeouts_change(void)
+{
+	/* a join brings the timeouts that hold from then on */
+	struct world w;
+	world_begin(&w);
+	const char *id = stable_of_one(&w, "g");
+	struct gcall *c = join_call(&w, 3, "g", id, NULL, "range:x");
+	set_timeouts(c, SESSION * 2, REBALANCE * 2);
+	do_join(&w, c);
+	CU_ASSERT_EQUAL(c->resp.join.error_code, 0);
+	CU_ASSERT_EQUAL(member_in(&w, "g", id)->rebalance_timeout_ms, REBALANCE * 2);
+	sync(&w, "g", c->resp.join.generation_id, id, NULL, NULL);
+	world_tick(&w, SESSION * 2 - 1);
+	CU_ASSERT_EQUAL(state_of(&w, "g"), 'S');
+	world_tick(&w, 1);
+	CU_ASSERT_EQUAL(state_of(&w, "g"), 'E');
+	world_end(&w);
+}
+
 static void test_protocols(void)
 {
 	/* empty, other type, none in common: 23. A group that is empty takes any type */
@@ -212,6 +231,21 @@ static void test_vote(void)
 		CU_ASSERT_EQUAL(j[1]->resp.join.members_count, 0);
 		world_end(&w);
 	}
+}
+
+static void test_vote_again(void)
+{
+	/* each generation votes anew: what members wanted before does not count */
+	struct world w;
+	const char *ids[3];
+	world_begin(&w);
+	stable_of(&w, "g", ids, 3, "a:1 b:1");
+	struct gcall *j = join(&w, 3, "g", ids[0], NULL, "b:1 a:1");
+	join(&w, 3, "g", ids[1], NULL, "b:1 a:1");
+	join(&w, 3, "g", ids[2], NULL, "a:1 b:1");
+	CU_ASSERT_FATAL(j->answered);
+	CU_ASSERT(IS(j->resp.join.protocol_name, "b"));
+	world_end(&w);
 }
 
 static void test_member_id_required(void)
@@ -616,8 +650,8 @@ static void test_cooperative(void)
 
 UNIT_MAIN("group",
 	{"commit_waits", test_commit_waits}, {"commit_fails", test_commit_fails}, {"one_member", test_one_member},
-	{"two_members", test_two_members}, {"session_timeout", test_session_timeout}, {"protocols", test_protocols}, {"vote", test_vote},
-	{"member_id_required", test_member_id_required}, {"max_size", test_max_size}, {"max_size_at_load", test_max_size_at_load},
+	{"two_members", test_two_members}, {"session_timeout", test_session_timeout}, {"timeouts_change", test_timeouts_change}, {"protocols", test_protocols},
+	{"vote", test_vote}, {"vote_again", test_vote_again}, {"member_id_required", test_member_id_required}, {"max_size", test_max_size}, {"max_size_at_load", test_max_size_at_load},
 	{"initial_delay", test_initial_delay}, {"rebalance_timeout", test_rebalance_timeout}, {"static_join", test_static_join},
 	{"static_protocol_change", test_static_protocol_change}, {"static_completing", test_static_completing},
 	{"static_not_written", test_static_not_written}, {"static_stay", test_static_stay}, {"new_member_waits", test_new_member_waits},
