@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import urllib.request
 
 import wire
 from cases_basic import golden_start
@@ -48,6 +49,10 @@ def generated_ids(c):
         c.until(lambda d=d: "ZooKeeper to give this broker an id" in d.log_text(), "%s says that it waits for ZooKeeper" % d.name, 10, also=d)
     c.until(lambda: "ZooKeeper to give" in c.health("broker-1")[1].get("reason", ""), "and /health", 5)
     check(c.health("broker-1")[0] == 503 and id_of(c, 1) == -1, "/health: %s", c.health("broker-1"))
+    with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % c.admin["broker-1"], timeout=5 * c.slow) as r:
+        check(b"klamm_" in r.read(), "/metrics answers meanwhile")
+    check(c.broker(2).term(10 * c.slow) == 0, "SIGTERM ends with 0 meanwhile")
+    c.broker(2).start()
     c.zk_start()
     for d in both:
         c.until(lambda d=d: "a controller to create /cluster/id" in d.log_text(), "%s says that it waits for a controller" % d.name, 60, also=d)
