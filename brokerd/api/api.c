@@ -76,6 +76,7 @@ struct api *api_new(const struct api_init *init)
 	list_init(&a->pid_waiting);
 	list_init(&a->creating);
 	list_init(&a->group_calls);
+	list_init(&a->group_answers);
 	return a;
 }
 
@@ -122,19 +123,27 @@ void api_reply(struct api_call *c, const void *response)
 	net_answer(c->r, &out);
 }
 
-void api_reply_body(struct api_call *c, const uint8_t *body, size_t len)
+void api_reply_chain(struct api_call *c, struct chain *body)
 {
 	struct chain out;
 	uint8_t head[9];
 	size_t head_len = wire_response_header_version(c->wire, c->version) ? 5 : 4;
 	chain_init(&out);
-	be32_put(head, (uint32_t)(head_len + len));
+	be32_put(head, (uint32_t)(head_len + body->bytes));
 	be32_put(head + 4, (uint32_t)c->r->correlation_id);
 	head[8] = 0; /* no tags */
 	chain_add_copy(&out, head, 4 + head_len);
-	chain_add_copy(&out, body, len);
+	chain_append(&out, body);
 	call_end(c);
 	net_answer(c->r, &out);
+}
+
+void api_reply_body(struct api_call *c, const uint8_t *body, size_t len)
+{
+	struct chain all;
+	chain_init(&all);
+	chain_add_copy(&all, body, len);
+	api_reply_chain(c, &all);
 }
 
 void api_close(struct api_call *c)

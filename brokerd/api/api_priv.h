@@ -32,6 +32,7 @@ struct api {
 	struct list pid_waiting;
 	struct list creating; /* topics whose auto-creation is under way */
 	struct list group_calls; /* struct group_part: messages with memory of their own that are out */
+	struct list group_answers; /* struct group_split: answers that are being made */
 	uint64_t counts[API_KEY_MAX];
 	struct histogram *latency; /* by row of the table */
 };
@@ -58,6 +59,7 @@ extern const uint32_t api_row_count;
 void api_reply(struct api_call *c, const void *response);
 /* Answers with a body that is encoded already (forwarded requests). */
 void api_reply_body(struct api_call *c, const uint8_t *body, size_t len);
+void api_reply_chain(struct api_call *c, struct chain *body); /* the same; emptied */
 void api_close(struct api_call *c);  /* no answer: the connection ends after the answers before it */
 void api_silent(struct api_call *c); /* acks=0 */
 
@@ -92,15 +94,28 @@ struct group_part {
 	struct group_split *split;
 	uint32_t *groups;      /* which of the request's, in order; m.count of them */
 };
+/* Where the answer for a group of the request is: i-th of the part; part NULL: there is no offsets topic. */
+struct group_place { struct group_part *part; uint32_t i; };
 struct group_split {
 	struct api_call *c;
 	struct group_part **parts;
 	uint32_t part_count, waiting;
-	bool nowhere;          /* there is no offsets topic: no parts */
+	struct group_place *places; /* by group of the request */
+	uint32_t count;             /* groups of the request */
 	void (*finish)(struct group_split *s);
+	/* api_group_rows */
+	struct list link;           /* in api.group_answers */
+	const struct wire_struct *row;
+	void (*fill)(struct group_split *s, uint32_t i, void *ret_row);
+	uint32_t next;
+	struct chain body;
+	struct timer turn;
 };
 struct group_split *api_group_split(struct api_call *c, enum group_kind kind, uint32_t count, struct slice (*group_at)(const void *request, uint32_t i));
-void api_group_send(struct group_split *s, void (*finish)(struct group_split *s)); /* once the parts' messages are filled; parts live until finish returns */
+void api_group_send(struct group_split *s, void (*finish)(struct group_split *s)); /* once the parts' messages are filled; finish ends with one of these: */
+void api_group_reply(struct group_split *s, const void *response);
+/* The answer is (throttle time,) an array with a row per group of the request: filled and encoded over as many turns as it takes (protocol.md G3). */
+void api_group_rows(struct group_split *s, const struct wire_struct *row, void (*fill)(struct group_split *s, uint32_t i, void *ret_row));
 void api_groups_free(struct api *a);
 
 void api_do_api_versions(struct api_call *c);

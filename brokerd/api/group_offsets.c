@@ -318,29 +318,21 @@ static void fill_group(struct api_call *c, const struct groups_fetch *f, fetch_g
 	}
 }
 
+static void fetch_fill(struct group_split *s, uint32_t i, void *ret_row)
+{
+	const struct kp_offset_fetch_request *q = s->c->request;
+	const struct group_place *at = &s->places[i];
+	fetch_group *out = ret_row;
+	kp_offset_fetch_response_groups_init(out);
+	out->group_id = q->groups[i].group_id;
+	out->error_code = at->part ? at->part->m.error : KERR_NOT_COORDINATOR;
+	if (!out->error_code)
+		fill_group(s->c, &at->part->m.fetches[at->i], out);
+}
+
 static void fetch_many_finish(struct group_split *s)
 {
-	struct api_call *c = s->c;
-	const struct kp_offset_fetch_request *q = c->request;
-	struct kp_offset_fetch_response resp;
-	kp_offset_fetch_response_init(&resp);
-	resp.groups = ARENA_ARRAY(&c->r->arena, fetch_group, (size_t)q->groups_count + 1);
-	resp.groups_count = q->groups_count;
-	for (int32_t i = 0; i < q->groups_count; i++) {
-		kp_offset_fetch_response_groups_init(&resp.groups[i]);
-		resp.groups[i].group_id = q->groups[i].group_id;
-		resp.groups[i].error_code = s->nowhere ? KERR_NOT_COORDINATOR : KERR_NONE;
-	}
-	for (uint32_t k = 0; k < s->part_count; k++) {
-		const struct group_part *p = s->parts[k];
-		for (uint32_t i = 0; i < p->m.count; i++) {
-			fetch_group *out = &resp.groups[p->groups[i]];
-			out->error_code = p->m.error;
-			if (!p->m.error)
-				fill_group(c, &p->m.fetches[i], out);
-		}
-	}
-	api_reply(c, &resp);
+	api_group_rows(s, &kp_offset_fetch_response_groups_desc, fetch_fill);
 }
 
 static struct slice fetched_group(const void *request, uint32_t i)

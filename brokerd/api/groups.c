@@ -8,9 +8,13 @@
 #include "brokerd/api/api_priv.h"
 #include "common/base/check.h"
 #include "common/base/mem.h"
+#include "common/wire/cursor.h"
 
 #define OPERATIONS_NOT_ASKED INT32_MIN
 #define GROUP_OPERATIONS ((1 << 3) | (1 << 6) | (1 << 8)) /* no authorizer: read, delete, describe */
+
+#define ROWS_US 600       /* of a turn, for encoding an answer of many groups */
+#define ROWS_MAX 2000     /* also where time stands still while code runs */
 
 enum coordinator_type { COORDINATOR_GROUP = 0, COORDINATOR_TRANSACTION = 1 };
 
@@ -137,12 +141,15 @@ static void part_free(struct group_part *p)
 {
 	list_remove(&p->link);
 	image_unref(p->m.image);
+	chain_clear(&p->m.body);
 	arena_fini(&p->arena);
 	mem_free(p);
 }
 
 void api_groups_free(struct api *a)
 {
+	LIST_FOR(it, &a->group_answers)
+		chain_clear(&LIST_ENTRY(it, struct group_split, link)->body);
 	while (!list_empty(&a->group_calls))
 		part_free(LIST_ENTRY(a->group_calls.next, struct group_part, link));
 }
@@ -156,6 +163,7 @@ static struct group_part *part_new(struct group_split *s, enum group_kind kind, 
 	p->m.coordinator = c->api->coordinators[owner];
 	p->m.kind = kind;
 	p->m.partition = partition;
+	chain_init(&p->m.body);
 	fill_call(c, &p->m, &p->arena);
 	list_init(&p->link);
 	list_push_back(&c->api->group_calls, &p->link);
@@ -163,52 +171,115 @@ static struct group_part *part_new(struct group_split *s, enum group_kind kind, 
 	return p;
 }
 
-struct group_split *api_group_split(struct api_call *c, enum group_kind kind, uint32_t count, struct slice (*group_at)(const void *request, uint32_t i))
+static struct group_split *split_new(struct api_call *c, uint32_t part_max)
 {
-	struct arena *ar = &c->r->arena;
-	struct group_split *s = ARENA_NEW(ar, struct group_split);
-	const struct image_topic *t = image_find_topic(c->image, slice_str(GROUP_TOPIC));
+	struct group_split *s = ARENA_NEW(&c->r->arena, struct group_split);
 	s->c = c;
-	s->nowhere = !t || t->partition_count <= 0;
-	if (s->nowhere)
-		return s;
-	struct group_part **of_partition = ARENA_ARRAY(ar, struct group_part *, (size_t)t->partition_count);
-	struct group_part **of_group = ARENA_ARRAY(ar, struct group_part *, (size_t)count + 1);
-	s->parts = ARENA_ARRAY(ar, struct group_part *, (size_t)count + 1);
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t owner;
-		int32_t partition = place(c, group_at(c->request, i), &owner);
-		if (!of_partition[partition])
-			of_partition[partition] = part_new(s, kind, owner, partition);
-		of_group[i] = of_partition[partition];
-		of_group[i]->m.count++;
-	}
-	for (uint32_t k = 0; k < s->part_count; k++) {
-		s->parts[k]->groups = ARENA_ARRAY(ar, uint32_t, s->parts[k]->m.count);
-		s->parts[k]->m.count = 0;
-	}
-	for (uint32_t i = 0; i < count; i++)
-		of_group[i]->groups[of_group[i]->m.count++] = i;
+	s->parts = ARENA_ARRAY(&c->r->arena, struct group_part *, (size_t)part_max + 1);
+	list_init(&s->link);
+	chain_init(&s->body);
 	return s;
 }
 
-static void split_over(struct group_split *s)
+struct group_split *api_group_split(struct api_call *c, enum group_kind kind, uint32_t count, struct slice (*group_at)(const void *request, uint32_t i))
 {
+	struct arena *ar = &c->r->arena;
+	const struct image_topic *t = image_find_topic(c->image, slice_str(GROUP_TOPIC));
+	int32_t partitions = t ? t->partition_count : 0;
+	struct group_split *s = split_new(c, (uint32_t)partitions < count ? (uint32_t)partitions : count);
+	s->count = count;
+	s->places = ARENA_ARRAY(ar, struct group_place, (size_t)count + 1);
+	if (partitions <= 0)
+		return s;
+	struct group_part **of_partition = ARENA_ARRAY(ar, struct group_part *, (size_t)partitions);
+	for (uint32_t i = 0; i < count; i++) {
+		int32_t p = groups_partition_of(group_at(c->request, i), partitions);
+		if (!of_partition[p])
+			of_partition[p] = part_new(s, kind, api_owner(c->api, t, p), p);
+		s->places[i] = (struct group_place){of_partition[p], of_partition[p]->m.count++};
+	}
+	for (uint32_t k = 0; k < s->part_count; k++)
+		s->parts[k]->groups = ARENA_ARRAY(ar, uint32_t, s->parts[k]->m.count);
+	for (uint32_t i = 0; i < count; i++)
+		s->places[i].part->groups[s->places[i].i] = i;
+	return s;
+}
+
+/* The answer goes out, and with it the request's memory; then what the parts had. */
+static void split_end(struct group_split *s, const void *response, struct chain *body)
+{
+	struct api_call *c = s->c;
 	uint32_t n = s->part_count;
-	struct group_part **parts = mem_alloc(sizeof(*parts) * (n + 1)); /* finish answers, and with that goes the request's memory */
+	struct group_part **parts = mem_alloc(sizeof(*parts) * ((size_t)n + 1));
 	if (n)
 		memcpy(parts, s->parts, sizeof(*parts) * n);
-	s->finish(s);
+	list_remove(&s->link);
+	if (body)
+		api_reply_chain(c, body);
+	else
+		api_reply(c, response);
 	for (uint32_t i = 0; i < n; i++)
 		part_free(parts[i]);
 	mem_free(parts);
+}
+
+void api_group_reply(struct group_split *s, const void *response)
+{
+	split_end(s, response, NULL);
+}
+
+/* What stands around rows that are encoded already: they are the last field. */
+static void reply_rows(struct group_split *s, const int16_t *error, uint32_t count, struct chain *rows)
+{
+	const struct api_call *c = s->c;
+	const struct wire_struct *response = c->wire->response;
+	bool flexible = response->flexible >> c->version & 1;
+	uint8_t head[16], *p = head;
+	struct chain body;
+	if (response->fields[0].versions >> c->version & 1)
+		p = put_i32(p, 0); /* throttle_time_ms */
+	if (error)
+		p = put_i16(p, *error);
+	p = flexible ? put_uvarint(p, count + 1) : put_i32(p, (int32_t)count);
+	chain_init(&body);
+	chain_add_copy(&body, head, (size_t)(p - head));
+	chain_append(&body, rows);
+	if (flexible)
+		chain_add_copy(&body, "", 1); /* no tags */
+	split_end(s, NULL, &body);
+}
+
+static void rows_turn(void *ctx)
+{
+	struct group_split *s = ctx;
+	const struct api_call *c = s->c;
+	int64_t until = env_now_us(c->api->env) + ROWS_US;
+	void *row = arena_alloc(&c->r->arena, s->row->size);
+	for (int n = 0; s->next < s->count; n++, s->next++) {
+		if (n == ROWS_MAX || (n && env_now_us(c->api->env) >= until)) { /* a row may be a group of thousands of members */
+			timer_set_us(&s->turn, 0);
+			return;
+		}
+		s->fill(s, s->next, row);
+		wire_encode(s->row, c->version, row, &s->body);
+	}
+	reply_rows(s, NULL, s->count, &s->body);
+}
+
+void api_group_rows(struct group_split *s, const struct wire_struct *row, void (*fill)(struct group_split *s, uint32_t i, void *ret_row))
+{
+	s->row = row;
+	s->fill = fill;
+	list_push_back(&s->c->api->group_answers, &s->link);
+	timer_init(&s->turn, s->c->api->loop, rows_turn, s);
+	rows_turn(s);
 }
 
 static void part_done(struct group_msg *m)
 {
 	struct group_split *s = CONTAINER_OF(m, struct group_part, m)->split;
 	if (--s->waiting == 0)
-		split_over(s);
+		s->finish(s);
 }
 
 void api_group_send(struct group_split *s, void (*finish)(struct group_split *s))
@@ -216,7 +287,7 @@ void api_group_send(struct group_split *s, void (*finish)(struct group_split *s)
 	s->finish = finish;
 	s->waiting = s->part_count;
 	if (!s->waiting) {
-		split_over(s);
+		finish(s);
 		return;
 	}
 	for (uint32_t i = 0, n = s->part_count; i < n; i++) {
@@ -338,31 +409,26 @@ static struct slice described_group(const void *request, uint32_t i)
 	return ((const struct kp_describe_groups_request *)request)->groups[i];
 }
 
+static void describe_fill(struct group_split *s, uint32_t i, void *ret_row)
+{
+	const struct api_call *c = s->c;
+	const struct kp_describe_groups_request *q = c->request;
+	const struct group_place *at = &s->places[i];
+	described *out = ret_row;
+	int16_t error = at->part ? at->part->m.error : KERR_NOT_COORDINATOR;
+	if (!error) {
+		*out = at->part->m.describes[at->i].ret;
+	} else {
+		kp_describe_groups_response_groups_init(out);
+		out->group_id = q->groups[i];
+		out->error_code = error;
+	}
+	out->authorized_operations = !out->error_code && c->version >= 3 && q->include_authorized_operations ? GROUP_OPERATIONS : OPERATIONS_NOT_ASKED;
+}
+
 static void describe_finish(struct group_split *s)
 {
-	struct api_call *c = s->c;
-	const struct kp_describe_groups_request *q = c->request;
-	struct kp_describe_groups_response resp;
-	kp_describe_groups_response_init(&resp);
-	resp.groups_count = q->groups_count;
-	resp.groups = ARENA_ARRAY(&c->r->arena, described, (size_t)q->groups_count + 1);
-	for (int32_t i = 0; i < q->groups_count; i++) {
-		kp_describe_groups_response_groups_init(&resp.groups[i]);
-		resp.groups[i].group_id = q->groups[i];
-		resp.groups[i].error_code = KERR_NOT_COORDINATOR;
-	}
-	for (uint32_t k = 0; k < s->part_count; k++) {
-		const struct group_part *p = s->parts[k];
-		for (uint32_t i = 0; i < p->m.count; i++) {
-			described *out = &resp.groups[p->groups[i]];
-			if (p->m.error)
-				out->error_code = p->m.error;
-			else
-				*out = p->m.describes[i].ret;
-			out->authorized_operations = !out->error_code && c->version >= 3 && q->include_authorized_operations ? GROUP_OPERATIONS : OPERATIONS_NOT_ASKED;
-		}
-	}
-	api_reply(c, &resp);
+	api_group_rows(s, &kp_describe_groups_response_groups_desc, describe_fill);
 }
 
 void api_do_describe_groups(struct api_call *c)
@@ -404,7 +470,7 @@ static void delete_finish(struct group_split *s)
 		for (uint32_t i = 0; i < p->m.count; i++)
 			resp.results[p->groups[i]].error_code = p->m.error ? p->m.error : d->errors[i];
 	}
-	api_reply(c, &resp);
+	api_group_reply(s, &resp);
 }
 
 void api_do_delete_groups(struct api_call *c)
@@ -445,39 +511,28 @@ static bool wants_classic(const struct api_call *c, const struct kp_list_groups_
 
 static void list_finish(struct group_split *s)
 {
-	struct api_call *c = s->c;
-	struct kp_list_groups_response resp;
-	uint32_t total = 0;
-	kp_list_groups_response_init(&resp);
-	for (uint32_t k = 0; k < s->part_count; k++)
-		total += s->parts[k]->m.row_count;
-	resp.groups = ARENA_ARRAY(&c->r->arena, struct kp_list_groups_response_groups, (size_t)total + 1);
+	struct chain rows;
+	uint32_t count = 0;
+	int16_t error = KERR_NONE;
+	chain_init(&rows);
 	for (uint32_t k = 0; k < s->part_count; k++) {
-		const struct group_msg *m = &s->parts[k]->m;
+		struct group_msg *m = &s->parts[k]->m;
 		if (m->error)
-			resp.error_code = m->error; /* with what is known */
-		for (uint32_t i = 0; i < m->row_count; i++) {
-			struct kp_list_groups_response_groups *out = &resp.groups[resp.groups_count++];
-			kp_list_groups_response_groups_init(out);
-			out->group_id = m->rows[i].group;
-			out->protocol_type = m->rows[i].protocol_type;
-			out->group_state = slice_str(m->rows[i].state);
-			out->group_type = slice_str("classic");
-		}
+			error = m->error; /* with what is known */
+		count += m->row_count;
+		chain_append(&rows, &m->body);
 	}
-	api_reply(c, &resp);
+	reply_rows(s, &error, count, &rows);
 }
 
 void api_do_list_groups(struct api_call *c)
 {
 	const struct kp_list_groups_request *q = c->request;
-	struct group_split *s = ARENA_NEW(&c->r->arena, struct group_split);
-	s->c = c;
-	s->parts = ARENA_ARRAY(&c->r->arena, struct group_part *, c->api->shard_count);
+	struct group_split *s = split_new(c, c->api->shard_count);
 	for (uint32_t l = 0; wants_classic(c, q) && l < c->api->shard_count; l++) {
 		struct group_part *p = part_new(s, GROUP_LIST, l, -1);
-		p->m.states = q->states_filter;
-		p->m.state_count = c->version >= 4 && q->states_filter_count > 0 ? q->states_filter_count : 0;
+		p->m.list.states = q->states_filter;
+		p->m.list.state_count = c->version >= 4 && q->states_filter_count > 0 ? q->states_filter_count : 0;
 	}
 	api_group_send(s, list_finish);
 }

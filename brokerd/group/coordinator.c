@@ -8,6 +8,9 @@
 #define SUB "group"
 #define EXPIRE_BUDGET 200  /* groups looked at in one step (protocol.md G3) */
 #define SWEEP_BUDGET 200
+#define READ_US 600        /* of a turn, for reads of many groups */
+#define READ_GROUPS 1000   /* also where time stands still while code runs */
+#define LOOK_GROUPS 32     /* of a list, between looks at the clock */
 #define CLOCK_SLEW 10      /* the clock follows the wall clock by at most a tenth of the time that passes */
 
 /* ---- which partition ---- */
@@ -105,10 +108,14 @@ static bool step(struct owned *o)
 	return true;
 }
 
-/* One step of one partition a turn, round and round. */
+static bool read_turn(struct coordinator *c);
+
+/* One step of one partition a turn, round and round, and one of the reads. */
 static void on_steps(void *ctx)
 {
 	struct coordinator *c = ctx;
+	if (read_turn(c))
+		timer_set_us(&c->steps_timer, 0);
 	LIST_FOR_SAFE(it, tmp, &c->owned) {
 		struct owned *o = LIST_ENTRY(it, struct owned, link);
 		if (!step(o))
@@ -315,48 +322,102 @@ static void call_core(struct owned *o, struct group_msg *m)
 	case GROUP_DELETE_OFFSETS: groups_delete_offsets(o->g, &m->call, now, &out); break;
 	case GROUP_DELETE: groups_delete(o->g, &m->call, now, &out); break;
 	case GROUP_FETCH:
-		for (uint32_t i = 0; i < m->count; i++)
-			groups_fetch(o->g, &m->fetches[i], m->call.arena);
-		break;
 	case GROUP_DESCRIBE:
-		for (uint32_t i = 0; i < m->count; i++)
-			groups_describe(o->g, m->describes[i].group, m->call.version, m->call.arena, &m->describes[i].ret);
-		break;
 	case GROUP_LIST:
-	case GROUP_LAG: ASSERT(false);
+	case GROUP_LAG: ASSERT(false); /* reads */
 	}
-	if (m->kind >= GROUP_FETCH)
-		msg_reply(m);
 	coordinator_take(o, &out);
 }
 
-static void list_all(struct coordinator *c, struct group_msg *m)
+/* ---- reads of many groups ---- */
+
+static void add_row(void *ctx, const struct groups_list_row *row)
 {
-	struct groups_list_row *rows;
-	uint32_t total = 0, cap = 0;
-	m->rows = NULL;
+	struct group_msg *m = ctx;
+	struct kp_list_groups_response_groups out = {row->group, row->protocol_type, slice_str(row->state), slice_str("classic")};
+	wire_encode(&kp_list_groups_response_groups_desc, m->call.version, &out, &m->body);
+	m->row_count++;
+}
+
+/* Some groups of the partition at hand, which may have been lost since the last turn, with what it had; true when all partitions are through. */
+static bool list_some(struct coordinator *c, struct group_msg *m)
+{
+	if (m->list.g) {
+		if (!groups_list(&m->list, LOOK_GROUPS, add_row, m))
+			return false;
+		groups_list_end(&m->list);
+		m->at++;
+	}
+	for (; (size_t)m->at < c->by_partition_cap; m->at++) {
+		struct owned *o = c->by_partition[m->at];
+		if (o && o->loaded) {
+			groups_list_begin(o->g, &m->list);
+			return false;
+		}
+		if (o)
+			m->error = KERR_COORDINATOR_LOAD_IN_PROGRESS;
+	}
 	if (c->stopped)
 		m->error = KERR_COORDINATOR_NOT_AVAILABLE;
-	LIST_FOR(it, &c->owned) {
-		const struct owned *o = LIST_ENTRY(it, struct owned, link);
-		if (!o->loaded) {
-			m->error = KERR_COORDINATOR_LOAD_IN_PROGRESS;
-			continue;
-		}
-		uint32_t n = groups_list(o->g, m->states, m->state_count, m->call.arena, &rows);
-		if (total + n > cap) {
-			cap = (total + n) * 2;
-			struct groups_list_row *more = arena_alloc(m->call.arena, cap * sizeof(*more));
-			if (total)
-				memcpy(more, m->rows, total * sizeof(*more));
-			m->rows = more;
-		}
-		if (n)
-			memcpy(m->rows + total, rows, n * sizeof(*rows));
-		total += n;
-	}
-	m->row_count = total;
+	return true;
 }
+
+/* One group: it may have thousands of members, or of offsets. */
+static bool read_one(struct coordinator *c, struct group_msg *m)
+{
+	const struct owned *o = coordinator_find(c, m->partition);
+	if (!o || !o->loaded) {
+		m->error = o ? KERR_COORDINATOR_LOAD_IN_PROGRESS : KERR_NOT_COORDINATOR;
+		return true;
+	}
+	if ((uint32_t)m->at >= m->count)
+		return true;
+	if (m->kind == GROUP_FETCH)
+		groups_fetch(o->g, &m->fetches[m->at], m->call.arena);
+	else
+		groups_describe(o->g, m->describes[m->at].group, m->call.version, m->call.arena, &m->describes[m->at].ret);
+	return (uint32_t)++m->at >= m->count;
+}
+
+/* A turn's worth of it; true when it was answered. */
+static bool read_go_on(struct coordinator *c, struct group_msg *m)
+{
+	int64_t until = env_now_us(c->env) + READ_US;
+	for (int n = 0; n < READ_GROUPS && (n == 0 || env_now_us(c->env) < until); n += m->kind == GROUP_LIST ? LOOK_GROUPS : 1) {
+		if (!(m->kind == GROUP_LIST ? list_some(c, m) : read_one(c, m)))
+			continue;
+		list_remove(&m->link);
+		msg_reply(m);
+		return true;
+	}
+	return false;
+}
+
+static void read_begin(struct coordinator *c, struct group_msg *m)
+{
+	m->at = 0;
+	m->list.g = NULL;
+	m->row_count = 0;
+	list_init(&m->link);
+	if (read_go_on(c, m))
+		return;
+	list_push_back(&c->reads, &m->link);
+	timer_set_us(&c->steps_timer, 0);
+}
+
+/* False: there are none. */
+static bool read_turn(struct coordinator *c)
+{
+	struct list *it = list_pop_front(&c->reads);
+	if (!it)
+		return false;
+	struct group_msg *m = LIST_ENTRY(it, struct group_msg, link);
+	if (!read_go_on(c, m))
+		list_push_back(&c->reads, &m->link);
+	return true;
+}
+
+/* ---- images and messages ---- */
 
 void coordinator_image(struct coordinator *c, struct image *im, const char *const *deleted, uint32_t count)
 {
@@ -400,11 +461,12 @@ static void on_msg(struct msg *msg)
 	activate(c);
 	m->error = KERR_NONE;
 	if (m->kind >= GROUP_LIST) {
-		if (m->kind == GROUP_LIST)
-			list_all(c, m);
-		else
+		if (m->kind == GROUP_LIST) {
+			read_begin(c, m);
+		} else {
 			committed_offsets(c, m);
-		msg_reply(m);
+			msg_reply(m);
+		}
 		return;
 	}
 	const struct image_topic *t = image_find_topic(m->image, slice_str(GROUP_TOPIC));
@@ -421,7 +483,10 @@ static void on_msg(struct msg *msg)
 		msg_reply(m);
 		return;
 	}
-	call_core(o, m);
+	if (m->kind >= GROUP_FETCH)
+		read_begin(c, m);
+	else
+		call_core(o, m);
 }
 
 void group_post(struct group_msg *m)
@@ -443,6 +508,7 @@ struct coordinator *coordinator_new(const struct coordinator_init *init)
 	c->shard = init->shard;
 	c->due_ms = INT64_MAX;
 	list_init(&c->owned);
+	list_init(&c->reads);
 	list_init(&c->loads);
 	list_init(&c->forgotten);
 	struct shard_listener ln = {.ctx = c, .led = on_led, .lost = on_lost};

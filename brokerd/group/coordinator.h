@@ -9,6 +9,8 @@
  * min.insync.replicas, high watermark and epochs count for them as for any client; their outcomes reach the core in the order in which it gave
  * them out. A batch of commits is bounded by the topic's max.message.bytes, as a client's; one that holds a group's members only by segment.bytes,
  * so that a group may have thousands of members.
+ * LIST, FETCH and DESCRIBE may concern any number of groups: they take as many turns as they need, at most a millisecond each (protocol.md G3), and give
+ * each group as it was in one of them.
  * Time: the core is given one clock that never goes back and never jumps: the wall clock at the start, which follows later changes of the wall
  * clock by at most a tenth of the time that passes. A clock that is set thus neither expires every session nor stops expiry.
  *
@@ -72,16 +74,18 @@ struct group_msg {
 	struct groups_fetch *fetches; /* FETCH */
 	struct group_describe *describes; /* DESCRIBE */
 	uint32_t count;            /* of fetches, describes */
-	const struct slice *states; /* LIST */
-	int32_t state_count;
-	struct groups_list_row *rows; /* LIST, out: in the arena */
+	struct groups_list list;   /* LIST: states and state_count */
+	struct chain body;         /* LIST, out: row_count rows of a ListGroups answer of the call's version; the sender's to clear */
 	uint32_t row_count;
 	struct group_offset_row *offsets; /* LAG, out: mem_free rows and texts; at most `count` of them */
 	uint32_t offset_count;
 	int16_t error;             /* out: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS or 0 (then each answer has its own). LIST: some partition loads, or the broker stops */
 	void (*done)(struct group_msg *m); /* on the sender's loop */
 	void *ctx;
-	struct loop *sender;       /* coordinator's */
+	/* coordinator's */
+	struct loop *sender;
+	struct list link;
+	int32_t at;                /* LIST: partition; FETCH, DESCRIBE: which of them is next */
 };
 void group_post(struct group_msg *m);
 

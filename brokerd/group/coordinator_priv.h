@@ -63,6 +63,7 @@ struct coordinator {
 	struct owned **by_partition;
 	size_t by_partition_cap;
 	struct timer due_timer, steps_timer, expiry_timer;
+	struct list reads;       /* struct group_msg of many groups, by link: the first one has the next turn */
 	int64_t due_ms;          /* what due_timer is set for */
 	struct list loads;       /* struct load, in order; the first ones run */
 	struct list forgotten;   /* struct writing whose leadership ended: the produce path still has them */

@@ -35,6 +35,7 @@ struct groups *groups_new(int32_t partition, int32_t epoch, uint64_t seed, const
 	list_init(&g->ops);
 	list_init(&g->tickets);
 	list_init(&g->gone);
+	list_init(&g->lists);
 	arena_init(&g->scratch, 0);
 	return g;
 }
@@ -81,6 +82,8 @@ void groups_free(struct groups *g)
 	for (struct list *it; (it = list_pop_front(&g->ops));)
 		mem_free(LIST_ENTRY(it, struct op, link));
 	group_gone_fini(g);
+	for (struct list *it; (it = list_pop_front(&g->lists));)
+		LIST_ENTRY(it, struct groups_list, link)->g = NULL;
 	while (!list_empty(&g->tickets))
 		ticket_free(g, LIST_ENTRY(g->tickets.next, struct ticket, link));
 	group_txns_fini(g);
@@ -149,6 +152,9 @@ void group_free(struct groups *g, struct group *gr)
 	group_name_drop(g, gr->protocol);
 	skip_cursor(g, &g->expire_at, gr);
 	skip_cursor(g, &g->sweep_at, gr);
+	LIST_FOR(it, &g->lists)
+		if (LIST_ENTRY(it, struct groups_list, link)->at == &gr->link)
+			LIST_ENTRY(it, struct groups_list, link)->at = gr->link.next;
 	list_remove(&gr->link);
 	group_htable_remove(&g->by_id, &gr->node);
 	g->stats.groups--;

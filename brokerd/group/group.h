@@ -176,9 +176,20 @@ struct groups_fetch {
 };
 void groups_fetch(const struct groups *g, struct groups_fetch *f, struct arena *arena);
 void groups_describe(const struct groups *g, struct slice group, int16_t version, struct arena *arena, struct kp_describe_groups_response_groups *ret);
-struct groups_list_row { struct slice group, protocol_type; const char *state; }; /* in the arena */
-/* Groups whose state is among `states` (lower case compared; count 0: all). */
-uint32_t groups_list(const struct groups *g, const struct slice *states, int32_t state_count, struct arena *arena, struct groups_list_row **ret_rows);
+/* A list of groups, over several turns: those that are there all the while come once, in order of coming into being; others once or not at all. */
+struct groups_list {
+	const struct slice *states; /* groups in one of these (lower case compared); count 0: all */
+	int32_t state_count;
+	/* core's, between groups_list_begin and groups_list_end */
+	struct list link;
+	struct list *at;
+	struct groups *g;           /* NULL: freed meanwhile */
+};
+struct groups_list_row { struct slice group, protocol_type; const char *state; }; /* good during the call */
+void groups_list_begin(struct groups *g, struct groups_list *l);
+/* Looks at up to `budget` groups; true when through. */
+bool groups_list(struct groups_list *l, uint32_t budget, void (*fn)(void *ctx, const struct groups_list_row *row), void *ctx);
+void groups_list_end(struct groups_list *l);
 
 /* What happened to a group, for the shell's log. Texts are gone after the call; `why` is a literal. */
 enum groups_event_kind {

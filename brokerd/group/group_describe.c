@@ -68,19 +68,31 @@ static bool wanted(const struct group *gr, const struct slice *states, int32_t c
 	return count <= 0;
 }
 
-uint32_t groups_list(const struct groups *g, const struct slice *states, int32_t state_count, struct arena *arena, struct groups_list_row **ret_rows)
+void groups_list_begin(struct groups *g, struct groups_list *l)
 {
-	struct groups_list_row *rows = ARENA_ARRAY(arena, struct groups_list_row, g->stats.groups);
-	uint32_t n = 0;
-	LIST_FOR(it, &g->all) {
-		const struct group *gr = LIST_ENTRY(it, struct group, link);
-		if (!wanted(gr, states, state_count))
+	l->g = g;
+	l->at = g->all.next;
+	list_init(&l->link);
+	list_push_back(&g->lists, &l->link);
+}
+
+void groups_list_end(struct groups_list *l)
+{
+	list_remove(&l->link);
+	l->g = NULL;
+}
+
+bool groups_list(struct groups_list *l, uint32_t budget, void (*fn)(void *ctx, const struct groups_list_row *row), void *ctx)
+{
+	const struct groups *g = l->g;
+	for (; budget > 0 && l->at != &g->all; budget--, l->at = l->at->next) {
+		const struct group *gr = LIST_ENTRY(l->at, struct group, link);
+		if (!wanted(gr, l->states, l->state_count))
 			continue;
-		struct slice type = gr->protocol_type ? group_copy_to(arena, group_name_text(g, gr->protocol_type)) : slice_make("", 0);
-		rows[n++] = (struct groups_list_row){group_copy_to(arena, group_id(gr)), type, group_state_name((enum group_state)gr->state)};
+		struct slice type = gr->protocol_type ? group_name_text(g, gr->protocol_type) : slice_make("", 0);
+		fn(ctx, &(struct groups_list_row){group_id(gr), type, group_state_name((enum group_state)gr->state)});
 	}
-	*ret_rows = rows;
-	return n;
+	return l->at == &g->all;
 }
 
 void groups_each_offset(const struct groups *g, uint32_t max, void (*fn)(void *ctx, struct slice group, struct slice topic, int32_t partition, int64_t offset), void *ctx)

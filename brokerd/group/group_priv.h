@@ -202,6 +202,7 @@ struct groups {
 	struct due_heap due;
 	struct list ops, tickets;
 	struct list *expire_at, *sweep_at; /* where the walks go on; NULL: from the front */
+	struct list lists; /* struct groups_list that are under way */
 	struct list gone;
 	bool sweep_wanted, sweeping;
 	int64_t end;      /* above the log offset of everything that was replayed */

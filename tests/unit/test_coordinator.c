@@ -505,6 +505,61 @@ static void test_timer(void)
 	mini_end(&mw);
 }
 
+/* More groups than a turn reads: all of them once; and the leadership may end in the middle. */
+static void test_many(void)
+{
+	enum { MANY = 1200 };
+	struct mini_world mw;
+	struct call *last[MANY];
+	static char names[MANY][16];
+	begin(&mw, 30, 1);
+	lead_alone(&mw, 1, "1");
+	for (int i = 0; i < MANY; i++) {
+		snprintf(names[i], sizeof(names[i]), "many%d", i);
+		last[i] = commit_start(&mw, 1, names[i], 0, i, "m", 1);
+	}
+	for (int i = 0; i < MANY; i++) {
+		CU_ASSERT_FATAL(mini_wait(&mw, is_done, last[i], 20000));
+		CU_ASSERT_EQUAL(last[i]->rows[0].error, 0);
+		call_free(last[i]);
+	}
+	for (int end = 0; end < 2; end++) {
+		struct call *list = call_new(&mw, 1, GROUP_LIST), *describe = call_new(&mw, 1, GROUP_DESCRIBE);
+		struct group_describe *d = calloc(MANY, sizeof(*d));
+		for (int i = 0; i < MANY; i++)
+			d[i].group = slice_str(names[i]);
+		chain_init(&list->m.body);
+		list->m.call.version = 5;
+		describe->m.call.version = 5;
+		describe->m.describes = d;
+		describe->m.count = MANY;
+		post(list);
+		post(describe);
+		if (end) {
+			struct stop stops[MINI_LOOPS];
+			for (uint32_t l = 0; l < MINI_LOOPS; l++) {
+				stops[l] = (struct stop){.b = &mw.b[1], .loop = l};
+				sim_process_run(mw.b[1].proc, stop_post, &stops[l]);
+			}
+			CU_ASSERT_FATAL(mini_wait(&mw, is_done, list, 1000) && mini_wait(&mw, is_done, describe, 1000));
+			CU_ASSERT(list->m.row_count < MANY ? list->m.error == KERR_COORDINATOR_NOT_AVAILABLE : list->m.error == 0);
+			CU_ASSERT(describe->m.error == 0 || describe->m.error == KERR_NOT_COORDINATOR);
+		} else {
+			CU_ASSERT_FATAL(mini_wait(&mw, is_done, list, 1000) && mini_wait(&mw, is_done, describe, 1000));
+			CU_ASSERT_EQUAL(list->m.error, 0);
+			CU_ASSERT_EQUAL(list->m.row_count, MANY);
+			CU_ASSERT_EQUAL(describe->m.error, 0);
+			for (int i = 0; i < MANY; i++)
+				CU_ASSERT(slice_eq_str(d[i].ret.group_id, names[i]) && slice_eq_str(d[i].ret.group_state, "Empty"));
+		}
+		chain_clear(&list->m.body);
+		call_free(list);
+		call_free(describe);
+		free(d);
+	}
+	mini_end(&mw);
+}
+
 /* Tells all loops of broker 1 of an image; `deleted`: of a topic that it removed, or NULL. */
 struct news { struct msg msg; struct mini *b; uint32_t loop; const char *deleted; struct image *image; };
 
@@ -659,5 +714,5 @@ static void test_expiry(void)
 
 UNIT_MAIN("coordinator", {"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading}, {"moves", test_moves}, {"resign", test_resign},
 	  {"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused}, {"timer", test_timer},
-	  {"topic_deleted", test_topic_deleted}, {"topic_anew", test_topic_anew},
+	  {"many", test_many}, {"topic_deleted", test_topic_deleted}, {"topic_anew", test_topic_anew},
 	  {"expiry", test_expiry})

@@ -28,10 +28,11 @@ static struct groups_config cfg = {.min_session_timeout_ms = 6000, .max_session_
 static int64_t log_end;
 static double scale;
 
+/* Of this thread's processor time: others who use the machine do not count. */
 static double seconds(void)
 {
 	struct timespec ts;
-	timespec_get(&ts, TIME_UTC);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
@@ -88,6 +89,11 @@ static void print(const char *what, double value, const char *unit)
 		printf("    %-58s %10.1f %s\n", what, value, unit);
 }
 
+static void count_row(void *ctx, const struct groups_list_row *row)
+{
+	*(uint32_t *)ctx += row->group.len > 0;
+}
+
 static void test_offsets(void)
 {
 	uint32_t n = scaled(100000);
@@ -115,13 +121,15 @@ static void test_offsets(void)
 	while (!groups_expire(g, NOW, 100, &out))
 		;
 	print("expiry: one round, per group", (seconds() - t) / n * 1e9, "ns");
-	struct arena a;
-	struct groups_list_row *rows;
-	arena_init(&a, 0);
+	struct groups_list l = {0};
+	uint32_t listed = 0;
 	t = seconds();
-	CU_ASSERT_EQUAL(groups_list(g, NULL, 0, &a, &rows), n);
-	print("list of all groups, per group", (seconds() - t) / n * 1e9, "ns");
-	arena_fini(&a);
+	groups_list_begin(g, &l);
+	while (!groups_list(&l, 32, count_row, &listed))
+		;
+	groups_list_end(&l);
+	print("list of all groups without encoding, per group", (seconds() - t) / n * 1e9, "ns");
+	CU_ASSERT_EQUAL(listed, n);
 	groups_free(g);
 }
 

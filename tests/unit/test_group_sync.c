@@ -325,11 +325,67 @@ static void test_events(void)
 	world_end(&w);
 }
 
+static void add_listed(void *ctx, const struct groups_list_row *row)
+{
+	char *to = ctx;
+	size_t n = strlen(to);
+	snprintf(to + n, 200 - n, "%.*s/%.*s/%c ", (int)row->group.len, (const char *)row->group.ptr, (int)row->protocol_type.len, (const char *)row->protocol_type.ptr, row->state[0]);
+}
+
+/* Some groups more, into to[200]. */
+static bool list_some(struct groups_list *l, uint32_t budget, char *to)
+{
+	return groups_list(l, budget, add_listed, to);
+}
+
+static const char *listed(struct world *w, const struct slice *states, int32_t count)
+{
+	static char text[200];
+	struct groups_list l = {.states = states, .state_count = count};
+	text[0] = 0;
+	groups_list_begin(w->g, &l);
+	CU_ASSERT(list_some(&l, 100, text));
+	groups_list_end(&l);
+	return text;
+}
+
+static void test_list_steps(void)
+{
+	/* groups come and go between the steps: who is there all the while comes once */
+	struct world w;
+	struct groups_list l = {0}, other = {0};
+	char got[200] = "", all[200] = "";
+	world_begin(&w);
+	for (const char *g = "abcdefgh"; *g; g++)
+		commit(&w, (char[]){*g, 0}, -1, "", "t/0=1");
+	groups_list_begin(w.g, &other);
+	groups_list_begin(w.g, &l);
+	CU_ASSERT(!list_some(&l, 3, got));
+	CHECK_TEXT(got, "a//E b//E c//E ");
+	delete_groups(&w, "b"); /* listed before */
+	delete_groups(&w, "d"); /* the next one */
+	delete_groups(&w, "e"); /* then the next one */
+	delete_groups(&w, "g");
+	commit(&w, "b", -1, "", "t/0=1"); /* another one of the name */
+	CU_ASSERT(!list_some(&l, 1, got));
+	delete_groups(&w, "h");
+	delete_groups(&w, "b"); /* so that none is left */
+	CU_ASSERT(list_some(&l, 3, got));
+	CHECK_TEXT(got, "a//E b//E c//E f//E ");
+	CU_ASSERT(list_some(&l, 3, got));
+	groups_list_end(&l);
+	CU_ASSERT(list_some(&other, 10, all));
+	CHECK_TEXT(all, "a//E c//E f//E ");
+	world_reload(&w); /* the groups go in the middle of it */
+	CU_ASSERT_PTR_NULL(other.g);
+	groups_list_end(&other);
+	world_end(&w);
+}
+
 static void test_list(void)
 {
 	struct world w;
 	const char *ids[1];
-	struct groups_list_row *rows;
 	struct gcall *c;
 	world_begin(&w);
 	stable_of(&w, "s", ids, 1, "range:x");
@@ -337,11 +393,9 @@ static void test_list(void)
 	c = new_call(&w, 0);
 	c->answered = true;
 	struct slice states[] = {slice_str("sTaBLe"), slice_str("nothing")};
-	CU_ASSERT_EQUAL(groups_list(w.g, NULL, 0, &c->arena, &rows), 2);
-	CU_ASSERT(IS(rows[0].group, "s") && IS(rows[0].protocol_type, "consumer") && strcmp(rows[0].state, "Stable") == 0);
-	CU_ASSERT(IS(rows[1].group, "e") && IS(rows[1].protocol_type, "") && strcmp(rows[1].state, "Empty") == 0);
-	CU_ASSERT_EQUAL(groups_list(w.g, states, 2, &c->arena, &rows), 1);
-	CU_ASSERT_EQUAL(groups_list(w.g, states + 1, 1, &c->arena, &rows), 0);
+	CHECK_TEXT(listed(&w, NULL, 0), "s/consumer/S e//E ");
+	CHECK_TEXT(listed(&w, states, 2), "s/consumer/S ");
+	CHECK_TEXT(listed(&w, states + 1, 1), "");
 	struct kp_describe_groups_response_groups d;
 	groups_describe(w.g, slice_str("none"), 6, &c->arena, &d);
 	CU_ASSERT_EQUAL(d.error_code, KERR_GROUP_ID_NOT_FOUND);
@@ -362,4 +416,4 @@ UNIT_MAIN("group_sync",
 	{"sync_checks", test_sync_checks}, {"store_waits", test_store_waits}, {"store_fails", test_store_fails},
 	{"store_overtaken", test_store_overtaken}, {"sync_timeout", test_sync_timeout}, {"sessions", test_sessions}, {"leave", test_leave},
 	{"empty_not_written", test_empty_not_written}, {"resign", test_resign}, {"loaded_sessions", test_loaded_sessions},
-	{"member_ids", test_member_ids}, {"events", test_events}, {"list", test_list})
+	{"member_ids", test_member_ids}, {"events", test_events}, {"list", test_list}, {"list_steps", test_list_steps})
