@@ -1,6 +1,7 @@
 """wire.py: a raw Kafka connection: frames as a client in a test wants them, right or wrong."""
 import socket
 import struct
+import time
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 1, 2, 3, 18
 
@@ -46,7 +47,8 @@ def record(delta, value):
 def batch(values, producer=(-1, -1, -1), count=None, crc_xor=0, magic=2):
     inside = b"".join(record(i, v) for i, v in enumerate(values))
     n = len(values) if count is None else count
-    body = struct.pack(">hiqqqhii", 0, n - 1, 1700000000000, 1700000000000, *producer, n) + inside
+    now = int(time.time() * 1000)  # a record of long ago is gone with the next look at retention
+    body = struct.pack(">hiqqqhii", 0, n - 1, now, now, *producer, n) + inside
     return struct.pack(">qiibI", 0, 9 + len(body), -1, magic, crc32c(body) ^ crc_xor) + body
 
 
