@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/config/topic_config.h"
 #include "klamm/cluster.h"
 #include "klamm/commands.h"
 #include "klamm/configs.h"
@@ -140,6 +141,17 @@ static void offer_keys(const struct line *l, int8_t type, const char *name, cons
 	}
 }
 
+/* Of a topic that need not be there yet. */
+static void offer_topic_keys(const char *suffix)
+{
+	char word[300];
+
+	for (size_t i = 0; i < topic_config_key_count; i++) {
+		snprintf(word, sizeof(word), "%s%s", topic_config_keys[i].name, suffix);
+		offer(word, topic_config_keys[i].meaning);
+	}
+}
+
 /* --- what stands where --------------------------------------------------------------------------------------------- */
 
 /* "A|B|C" */
@@ -149,7 +161,7 @@ static void offer_choices(const char *list)
 
 	for (const char *p = list; *p; p += strcspn(p, "|"), p += *p == '|') {
 		snprintf(word, sizeof(word), "%.*s", (int)strcspn(p, "|"), p);
-		if (*word != '-' && !(*word >= 'A' && *word <= 'Z')) /* not N, -N, TEMPLATE */
+		if (*word != '-' && !(*word >= 'A' && *word <= 'Z' && !(word[1] >= 'a' && word[1] <= 'z'))) /* not N, -N, TEMPLATE */
 			offer(word, NULL);
 	}
 }
@@ -169,6 +181,10 @@ static void offer_argument(const struct line *l, const char *kind)
 		offer_topics(l);
 	else if (!strncmp(kind, "NAME", 4) && l->count)
 		offer_brokers(l);
+	else if (!strncmp(kind, "STATE", 5))
+		offer_choices("Stable|Empty|PreparingRebalance|CompletingRebalance|Dead");
+	else if (!strncmp(kind, "KEY", 3) && l->command && !strcmp(l->command->noun, "topic"))
+		offer_topic_keys(strstr(kind, "=VALUE") ? "=" : "");
 	else if (!strncmp(kind, "KEY", 3) || !strncmp(kind, "[KEY", 4))
 		offer_keys(l, topic ? CONFIGS_TOPIC : CONFIGS_BROKER, topic ? name : strcmp(name, "default") ? name : "", strstr(kind, "=VALUE") ? "=" : "");
 	else if (strchr(kind, '|'))

@@ -1,9 +1,9 @@
-/* consume.c: klamm consume: prints records of a topic, of chosen partitions and ranges, or as a member of a group.
+/* consume.c: klamm consume: prints records of a topic, of chosen partitions and ranges, or of topics as a member of a group.
  *
  * Without a group each partition is a part with a start, and perhaps an end, both fixed before the first record is read (times are
  * turned into offsets by the brokers). It ends when every part has ended, with --max after so many records, with
  * --exit at what is the end of each partition, or with a signal. With a group the coordinator hands out partitions; what was printed is
- * committed, at the latest when it ends: a record is never committed before it was handed to standard output.
+ * committed, at the latest when it ends: a record is never committed before it was handed to standard output, and nothing more is once that broke.
  */
 #include <errno.h>
 #include <signal.h>
@@ -30,6 +30,7 @@ enum {
 };
 
 struct part {
+	const char *topic; /* one of consume's */
 	int32_t id;
 	int64_t start; /* or one of librdkafka's logical offsets */
 	int64_t end;   /* stop before this offset; -1: never */
@@ -39,16 +40,19 @@ struct part {
 
 struct consume {
 	struct cli *cli;
-	const char *topic, *text, *isolation, *group;
+	const char **topics; /* several only in a group */
+	size_t topic_count, topic_cap;
+	const char *text, *isolation, *group;
 	enum format_kind format;
 	const char *partitions; /* "0,2"; NULL: all */
 	int64_t offset, until, from_ms, to_ms; /* the last three: -1 = not given */
 	bool offset_given, beginning, exit_at_end, no_commit;
 	uint64_t max, printed;
 	struct part *parts; /* without a group: all of them; with one: what is assigned */
-	int part_count, over;
+	int part_count, over, latest; /* latest: where the last record's was found */
 	bool assigned; /* the group has handed out partitions at least once */
 	bool leaving;  /* the group; what could not be committed was said */
+	int broken;    /* errno of standard output, once it failed */
 	rd_kafka_topic_t *rkt;
 	rd_kafka_queue_t *queue;
 	struct str out;
@@ -92,10 +96,21 @@ static void parse_format(struct argp_state *state, struct consume *c, const char
 	c->text = arg;
 }
 
+static void add_topic(struct consume *c, const char *topic)
+{
+	for (size_t i = 0; i < c->topic_count; i++)
+		if (!strcmp(c->topics[i], topic))
+			return;
+	MEM_GROW(c->topics, c->topic_cap, c->topic_count + 1);
+	c->topics[c->topic_count++] = topic;
+}
+
 static void check(struct consume *c, struct argp_state *state)
 {
-	if (!c->topic)
+	if (!c->topic_count)
 		argp_error(state, "which topic?");
+	if (c->topic_count > 1 && !c->group)
+		argp_error(state, "'%s' is too much: several topics go with --group", c->topics[1]);
 	if (c->beginning + c->offset_given + (c->from_ms >= 0) > 1 && !(c->beginning && c->group))
 		argp_error(state, "one start only: --from-beginning, --offset or --from-time");
 	if (c->group && (c->partitions || c->offset_given || c->from_ms >= 0 || c->to_ms >= 0 || c->until >= 0))
@@ -140,9 +155,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		c->isolation = arg;
 		break;
 	case ARGP_KEY_ARG:
-		if (c->topic)
-			argp_error(state, "'%s' is too much", arg);
-		c->topic = arg;
+		add_topic(c, arg);
 		break;
 	case ARGP_KEY_END: check(c, state); break;
 	default: return ARGP_ERR_UNKNOWN;
@@ -152,13 +165,22 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 /* --- printing ------------------------------------------------------------------------------------------------------ */
 
-static void print(struct consume *c, const rd_kafka_message_t *m)
+/* Whether all that was printed has left us. The first failure is what counts: with it printing ends. */
+static bool flushed(struct consume *c)
+{
+	errno = 0;
+	if (!c->broken && (fflush(stdout) || ferror(stdout)))
+		c->broken = errno ? errno : EIO;
+	return !c->broken;
+}
+
+static void print(struct consume *c, const struct part *p, const rd_kafka_message_t *m)
 {
 	struct record_header headers[RECORD_HEADERS_MAX];
 	rd_kafka_headers_t *list;
 	rd_kafka_timestamp_type_t type;
 	int64_t ms = rd_kafka_message_timestamp(m, &type);
-	struct record r = {.topic = c->topic, .partition = m->partition, .offset = m->offset, .headers = headers,
+	struct record r = {.topic = p->topic, .partition = m->partition, .offset = m->offset, .headers = headers,
 	                   .timestamp = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : ms,
 	                   .key = slice_make(m->key, m->key ? m->key_len : 0), .value = slice_make(m->payload, m->payload ? m->len : 0)};
 	const char *name;
@@ -170,17 +192,24 @@ static void print(struct consume *c, const rd_kafka_message_t *m)
 			headers[r.header_count++] = (struct record_header){slice_str(name), slice_make(value, value ? len : 0)};
 	str_clear(&c->out);
 	format_record(c->format, c->text, &r, &c->out);
-	fwrite(str_cstr(&c->out), 1, c->out.len, stdout);
+	errno = 0;
+	if (fwrite(str_cstr(&c->out), 1, c->out.len, stdout) < c->out.len && !c->broken)
+		c->broken = errno ? errno : EIO;
 	c->printed++;
 }
 
 /* --- parts --------------------------------------------------------------------------------------------------------- */
 
-static struct part *part_of(struct consume *c, int32_t id)
+static struct part *part_of(struct consume *c, const char *topic, int32_t id)
 {
-	for (int i = 0; id >= 0 && i < c->part_count; i++) /* all partitions in order: found at once */
-		if (c->parts[(i + id) % c->part_count].id == id)
-			return &c->parts[(i + id) % c->part_count];
+	for (int i = 0; i < c->part_count; i++) { /* many records of one partition come in a row */
+		struct part *p = &c->parts[(c->latest + i) % c->part_count];
+
+		if (p->id == id && !strcmp(p->topic, topic)) {
+			c->latest = (c->latest + i) % c->part_count;
+			return p;
+		}
+	}
 	return NULL;
 }
 
@@ -194,7 +223,8 @@ static void end_part(struct consume *c, struct part *p)
 
 static void take(struct consume *c, const rd_kafka_message_t *m)
 {
-	struct part *p = part_of(c, m->partition);
+	const char *topic = m->rkt ? rd_kafka_topic_name(m->rkt) : c->topics[0];
+	struct part *p = part_of(c, topic, m->partition);
 	char what[320];
 
 	if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
@@ -203,12 +233,12 @@ static void take(struct consume *c, const rd_kafka_message_t *m)
 		return;
 	}
 	if (m->err) {
-		snprintf(what, sizeof(what), "topic %s cannot be read", c->topic);
+		snprintf(what, sizeof(what), "topic %s cannot be read", topic);
 		/* connections come back by themselves; what the cluster refuses does not */
 		if (m->err != RD_KAFKA_RESP_ERR__TRANSPORT && m->err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && m->err != RD_KAFKA_RESP_ERR__TIMED_OUT &&
 		    m->err != RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED) {
 			progress_clear(&c->bar);
-			c->code = cli_fail_kafka(c->cli, m->err, rd_kafka_message_errstr(m), c->topic, what);
+			c->code = cli_fail_kafka(c->cli, m->err, rd_kafka_message_errstr(m), topic, what);
 		}
 		return;
 	}
@@ -222,7 +252,7 @@ static void take(struct consume *c, const rd_kafka_message_t *m)
 		p->over = false;
 		c->over--;
 	}
-	print(c, m);
+	print(c, p, m);
 	p->next = m->offset + 1;
 	if (p->end >= 0 && m->offset + 1 >= p->end)
 		end_part(c, p);
@@ -230,7 +260,7 @@ static void take(struct consume *c, const rd_kafka_message_t *m)
 
 static bool finished(const struct consume *c)
 {
-	if (c->code || interrupted || (c->max && c->printed >= c->max) || ferror(stdout))
+	if (c->code || interrupted || (c->max && c->printed >= c->max) || c->broken)
 		return true;
 	if (c->group)
 		return c->exit_at_end && c->assigned && c->over == c->part_count;
@@ -246,8 +276,8 @@ static int ask(struct consume *c, int64_t time, bool start)
 	int code;
 
 	for (int i = 0; i < c->part_count; i++) {
-		spots[i] = (struct offset_spot){.topic = c->topic, .partition = c->parts[i].id, .time = time};
-		ends[i] = (struct offset_spot){.topic = c->topic, .partition = c->parts[i].id, .time = OFFSETS_LATEST};
+		spots[i] = (struct offset_spot){.topic = c->topics[0], .partition = c->parts[i].id, .time = time};
+		ends[i] = (struct offset_spot){.topic = c->topics[0], .partition = c->parts[i].id, .time = OFFSETS_LATEST};
 	}
 	code = offsets_find(c->cli->cluster, spots, (size_t)c->part_count, PATIENCE_MS);
 	if (!code)
@@ -258,7 +288,7 @@ static int ask(struct consume *c, int64_t time, bool start)
 		if (spots[i].error || ends[i].error) {
 			char what[320];
 
-			snprintf(what, sizeof(what), "the offsets of topic %s partition %d cannot be had", c->topic, (int)c->parts[i].id);
+			snprintf(what, sizeof(what), "the offsets of topic %s partition %d cannot be had", c->topics[0], (int)c->parts[i].id);
 			code = cli_fail_kafka(c->cli, spots[i].error ? spots[i].error : ends[i].error, NULL, NULL, what);
 		} else if (start) {
 			c->parts[i].start = at;
@@ -275,18 +305,18 @@ static int choose_parts(struct consume *c, const struct kp_metadata_response_top
 {
 	c->parts = mem_zalloc((size_t)t->partitions_count * sizeof(*c->parts));
 	for (int i = 0; i < t->partitions_count && !c->partitions; i++)
-		c->parts[c->part_count++].id = t->partitions[i].partition_index;
+		c->parts[c->part_count++] = (struct part){.topic = c->topics[0], .id = t->partitions[i].partition_index};
 	for (const char *p = c->partitions; p && *p; p += strcspn(p, ","), p += *p == ',') {
 		long id = strtol(p, NULL, 10);
 		bool twice = false;
 
 		if (!cluster_partition(t, id < INT32_MAX ? (int32_t)id : -1))
 			return cli_fail(c->cli, CLI_NO_SUCH, "klamm topic describe shows the partitions.", "topic %s has no partition %ld: they go from 0 to %d",
-			                c->topic, id, t->partitions_count - 1);
+			                c->topics[0], id, t->partitions_count - 1);
 		for (int i = 0; i < c->part_count; i++)
 			twice |= c->parts[i].id == id;
 		if (!twice)
-			c->parts[c->part_count++].id = (int32_t)id;
+			c->parts[c->part_count++] = (struct part){.topic = c->topics[0], .id = (int32_t)id};
 	}
 	return 0;
 }
@@ -317,10 +347,10 @@ static int set_ranges(struct consume *c)
 static int start_parts(struct consume *c)
 {
 	c->queue = rd_kafka_queue_new(c->cli->rk);
-	c->rkt = rd_kafka_topic_new(c->cli->rk, c->topic, NULL);
+	c->rkt = rd_kafka_topic_new(c->cli->rk, c->topics[0], NULL);
 	for (int i = 0; i < c->part_count; i++)
 		if (!c->parts[i].over && rd_kafka_consume_start_queue(c->rkt, c->parts[i].id, c->parts[i].start, c->queue))
-			return cli_fail_kafka(c->cli, rd_kafka_last_error(), NULL, c->topic, "cannot read");
+			return cli_fail_kafka(c->cli, rd_kafka_last_error(), NULL, c->topics[0], "cannot read");
 	return 0;
 }
 
@@ -338,7 +368,7 @@ static void read_parts(struct consume *c)
 			rd_kafka_message_destroy(batch[i]);
 		}
 		if (n <= 0)
-			fflush(stdout);
+			(void)flushed(c);
 		rd_kafka_poll(c->cli->rk, 0);
 		progress_step(&c->bar, c->printed);
 	}
@@ -360,16 +390,16 @@ static bool commit(struct consume *c)
 
 	if (c->no_commit)
 		return true;
-	if (fflush(stdout) || ferror(stdout))
+	if (!flushed(c))
 		return false;
 	list = rd_kafka_topic_partition_list_new(16);
 	for (int i = 0; i < c->part_count; i++)
 		if (c->parts[i].next >= 0)
-			rd_kafka_topic_partition_list_add(list, c->topic, c->parts[i].id)->offset = c->parts[i].next;
+			rd_kafka_topic_partition_list_add(list, c->parts[i].topic, c->parts[i].id)->offset = c->parts[i].next;
 	if (list->cnt)
 		err = rd_kafka_commit(c->cli->rk, list, 0);
 	for (int i = 0; !err && i < list->cnt; i++)
-		part_of(c, list->elems[i].partition)->next = -1;
+		part_of(c, list->elems[i].topic, list->elems[i].partition)->next = -1;
 	rd_kafka_topic_partition_list_destroy(list);
 	return !err;
 }
@@ -378,11 +408,16 @@ static void set_parts(struct consume *c, const rd_kafka_topic_partition_list_t *
 {
 	for (int i = 0; i < list->cnt; i++) {
 		int32_t id = list->elems[i].partition;
-		struct part *p = c->part_count ? part_of(c, id) : NULL;
+		struct part *p = part_of(c, list->elems[i].topic, id);
+		const char *topic = NULL;
 
-		if (add && !p) {
+		for (size_t t = 0; t < c->topic_count; t++)
+			if (!strcmp(c->topics[t], list->elems[i].topic))
+				topic = c->topics[t];
+
+		if (add && !p && topic) {
 			c->parts = mem_realloc(c->parts, (size_t)(c->part_count + 1) * sizeof(*c->parts));
-			c->parts[c->part_count++] = (struct part){.id = id, .end = -1, .next = -1};
+			c->parts[c->part_count++] = (struct part){.topic = topic, .id = id, .end = -1, .next = -1};
 		} else if (!add && p) {
 			c->over -= p->over;
 			*p = c->parts[--c->part_count];
@@ -405,16 +440,17 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
 
 static void read_group(struct consume *c)
 {
-	rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new((int)c->topic_count);
 	uint64_t committed_ms = cli_now_ms();
 	rd_kafka_resp_err_t err;
 
 	rd_kafka_poll_set_consumer(c->cli->rk);
-	rd_kafka_topic_partition_list_add(topics, c->topic, RD_KAFKA_PARTITION_UA);
+	for (size_t i = 0; i < c->topic_count; i++)
+		rd_kafka_topic_partition_list_add(topics, c->topics[i], RD_KAFKA_PARTITION_UA);
 	err = rd_kafka_subscribe(c->cli->rk, topics);
 	rd_kafka_topic_partition_list_destroy(topics);
 	if (err)
-		c->code = cli_fail_kafka(c->cli, err, NULL, c->topic, "the group cannot be joined");
+		c->code = cli_fail_kafka(c->cli, err, NULL, c->topics[0], "the group cannot be joined");
 	while (!finished(c)) {
 		rd_kafka_message_t *m = rd_kafka_consumer_poll(c->cli->rk, 100);
 
@@ -422,7 +458,7 @@ static void read_group(struct consume *c)
 			take(c, m);
 			rd_kafka_message_destroy(m);
 		} else {
-			fflush(stdout);
+			(void)flushed(c);
 		}
 		if (cli_now_ms() >= committed_ms + COMMIT_EVERY_MS) {
 			(void)commit(c); /* tried again */
@@ -430,7 +466,7 @@ static void read_group(struct consume *c)
 		}
 		progress_step(&c->bar, c->printed);
 	}
-	if (!commit(c) && !c->code)
+	if (!commit(c) && !c->code && !c->broken)
 		c->code = cli_fail(c->cli, CLI_REFUSED, "klamm group describe shows where the group stands.",
 		                   "the last offsets of group %s could not be committed: some records will come again", c->group);
 	c->leaving = true;
@@ -455,14 +491,27 @@ static int open_consumer(struct consume *c)
 	return cli_open_conf(c->cli, RD_KAFKA_CONSUMER, conf);
 }
 
+/* Who went away is not told; any other failure is. */
+static int output_broke(struct consume *c)
+{
+	if (c->broken == EPIPE) {
+		signal(SIGPIPE, SIG_DFL);
+		raise(SIGPIPE);
+	}
+	return cli_fail(c->cli, CLI_REFUSED, c->group && !c->no_commit ? "What was not committed comes again." : "Make room where it goes, and read again.",
+	                "standard output took not all records: %s", strerror(c->broken));
+}
+
 static int run(struct consume *c)
 {
 	const struct kp_metadata_response_topics *t;
 	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART}; /* a record is not cut in its middle */
 	char label[300];
-	int code;
+	int code = cluster_open(c->cli);
 
-	if ((code = cluster_open(c->cli)) || (code = cluster_topic(c->cli->cluster, c->topic, &t)))
+	for (size_t i = 0; !code && i < c->topic_count; i++)
+		code = cluster_topic(c->cli->cluster, c->topics[i], &t);
+	if (code)
 		return code;
 	if (!c->group && ((code = choose_parts(c, t)) || (code = set_ranges(c))))
 		return code;
@@ -472,14 +521,18 @@ static int run(struct consume *c)
 	sigaction(SIGTERM, &sa, NULL);
 	if (c->group)
 		signal(SIGPIPE, SIG_IGN); /* a reader that goes is no reason to leave the group waiting for us */
-	snprintf(label, sizeof(label), "reading %s", c->topic);
+	if (c->topic_count > 1)
+		snprintf(label, sizeof(label), "reading %zu topics", c->topic_count);
+	else
+		snprintf(label, sizeof(label), "reading %s", c->topics[0]);
 	progress_start(&c->bar, c->cli->json || isatty(STDOUT_FILENO), label, "records", c->max);
 	if (c->group)
 		read_group(c);
 	else
 		read_parts(c);
 	progress_end(&c->bar);
-	fflush(stdout);
+	if (!flushed(c) && !c->code)
+		c->code = output_broke(c);
 	return c->code;
 }
 
@@ -503,7 +556,7 @@ static const struct argp_option consume_options[] = {
 	 2},
 	{0},
 };
-const struct argp consume_argp = {consume_options, parse, "TOPIC", "Prints records.", cli_global_child, NULL, NULL};
+const struct argp consume_argp = {consume_options, parse, "TOPIC...", "Prints records of a topic, or of several as a member of a group.", cli_global_child, NULL, NULL};
 
 int consume_run(struct cli *cli, int argc, char **argv)
 {
@@ -519,6 +572,7 @@ int consume_run(struct cli *cli, int argc, char **argv)
 		c.offset = RD_KAFKA_OFFSET_BEGINNING;
 	code = run(&c);
 	mem_free(c.parts);
+	mem_free(c.topics);
 	str_fini(&c.out);
 	return code;
 }

@@ -30,6 +30,32 @@ struct group_args {
 	bool names_wanted, all, members, no_ages, names_only, lenient;
 };
 
+/* "Stable,Empty" holds Empty, in any case */
+static bool in_list(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
+		if (strcspn(p, ",") == len && !strncasecmp(p, word, len))
+			return true;
+	return false;
+}
+
+/* Kafka's; the last three are of groups that Klamm does not have. */
+static const char states[] = "Stable,Empty,PreparingRebalance,CompletingRebalance,Dead,Assigning,Reconciling,Unknown";
+
+static void parse_states(struct argp_state *state, struct group_args *a, const char *arg)
+{
+	char word[32];
+
+	for (const char *p = arg; *p; p += strcspn(p, ","), p += *p == ',') {
+		snprintf(word, sizeof(word), "%.*s", (int)strcspn(p, ","), p);
+		if (!in_list(states, word))
+			argp_error(state, "--state %s: there is no such state (--help lists them)", arg);
+	}
+	a->state = arg;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct group_args *a = state->input;
@@ -41,7 +67,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_NO_AGES: a->no_ages = true; break;
 	case OPT_NAMES: a->names_only = true; break;
 	case OPT_IF: a->lenient = true; break;
-	case OPT_STATE: a->state = arg; break;
+	case OPT_STATE: parse_states(state, a, arg); break;
 	case ARGP_KEY_ARG:
 		if (!a->names_wanted)
 			argp_error(state, "'%s' is too much", arg);
@@ -67,17 +93,6 @@ struct listing {
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct listed *)a)->name, ((const struct listed *)b)->name);
-}
-
-/* "Stable,Empty" holds Empty, in any case */
-static bool in_list(const char *list, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
-		if (strcspn(p, ",") == len && !strncasecmp(p, word, len))
-			return true;
-	return false;
 }
 
 static int list_of_broker(struct cluster *c, int32_t broker, struct listing *to)
@@ -289,16 +304,14 @@ static int read_groups(struct group_args *a, struct group_view *groups)
 	int code = 0;
 
 	progress_start(&bar, a->cli->json, "reading groups", "groups", a->name_count);
-	for (size_t i = 0; !code && i < a->name_count; i++) {
-		progress_step(&bar, i);
-		code = group_read(a->cluster, a->names[i], a->listed ? a->listed[i].coordinator : -1, &groups[i]);
-		if (!code)
-			code = group_read_committed(a->cluster, &groups[i]);
-		if (!code && !strcmp(groups[i].state, "Dead") && !groups[i].row_count && !a->all) {
+	for (size_t i = 0; i < a->name_count; i++)
+		groups[i] = (struct group_view){.name = a->names[i], .coordinator = a->listed ? a->listed[i].coordinator : -1};
+	code = group_read_many(a->cluster, groups, a->name_count, &bar);
+	for (size_t i = 0; !code && i < a->name_count; i++)
+		if (!strcmp(groups[i].state, "Dead") && !groups[i].row_count && !a->all) {
 			progress_clear(&bar);
 			code = cli_fail(a->cli, CLI_NO_SUCH, "klamm group list shows what there is.", "no group %s", a->names[i]);
 		}
-	}
 	progress_end(&bar);
 	if (!code)
 		code = group_read_ends(a->cluster, groups, a->name_count);
@@ -368,7 +381,8 @@ static int16_t delete_error(const void *resp)
 	return r->results_count == 1 ? r->results[0].error_code : KERR_UNKNOWN_SERVER_ERROR;
 }
 
-static int delete_one(struct group_args *a, const char *name)
+/* *ret_there: false when there is no such group, and that is fine. */
+static int delete_one(struct group_args *a, const char *name, bool *ret_there)
 {
 	struct kp_delete_groups_request req;
 	struct kp_delete_groups_response resp;
@@ -386,7 +400,8 @@ static int delete_one(struct group_args *a, const char *name)
 	if (code)
 		return code;
 	error = delete_error(&resp);
-	if (error == KERR_GROUP_ID_NOT_FOUND && a->lenient)
+	*ret_there = error != KERR_GROUP_ID_NOT_FOUND;
+	if (!*ret_there && a->lenient)
 		return 0;
 	if (error == KERR_GROUP_ID_NOT_FOUND)
 		return cli_fail(a->cli, CLI_NO_SUCH, "klamm group list shows what there is.", "no group %s", name);
@@ -403,19 +418,20 @@ const struct argp group_delete_argp = {delete_options, parse, "GROUP...", "Remov
 int group_delete(struct cli *cli, int argc, char **argv)
 {
 	struct group_args a = {.cli = cli, .names_wanted = true};
+	bool there;
 	int code;
 
 	cli_parse(&group_delete_argp, "klamm group delete", argc, argv, &a);
 	code = cluster_open(cli);
 	a.cluster = cli->cluster;
 	for (size_t i = 0; !code && i < a.name_count; i++) {
-		code = delete_one(&a, a.names[i]);
+		code = delete_one(&a, a.names[i], &there);
 		if (code)
 			break;
 		if (cli->json)
-			cli_json(json_pack("{s:s,s:b}", "group", a.names[i], "deleted", 1));
+			cli_json(json_pack("{s:s,s:b}", "group", a.names[i], "deleted", there));
 		else
-			printf("group %s deleted\n", a.names[i]);
+			printf(there ? "group %s deleted\n" : "there is no group %s\n", a.names[i]);
 	}
 	mem_free(a.names);
 	return code;

@@ -7,8 +7,10 @@
 
 #include "common/base/mem.h"
 #include "klamm/offsets.h"
+#include "klamm/progress.h"
 
 #define PATIENCE_MS 1000
+#define AT_ONCE 100 /* groups that one request asks about */
 
 static int by_place(const void *a, const void *b)
 {
@@ -98,6 +100,15 @@ static int16_t describe_error(const void *resp)
 	return r->groups_count == 1 ? r->groups[0].error_code : KERR_UNKNOWN_SERVER_ERROR;
 }
 
+static void take_group(struct cluster *c, struct group_view *to, const struct kp_describe_groups_response_groups *g)
+{
+	to->state = g->error_code ? "Dead" : cluster_text(c, g->group_state);
+	to->protocol_type = cluster_text(c, g->protocol_type);
+	to->protocol = cluster_text(c, g->protocol_data);
+	take_members(c, to, g);
+	group_sort(to);
+}
+
 int group_read(struct cluster *c, const char *name, int32_t coordinator, struct group_view *ret)
 {
 	struct kp_describe_groups_request req;
@@ -120,30 +131,26 @@ int group_read(struct cluster *c, const char *name, int32_t coordinator, struct 
 	g = &resp.groups[0];
 	if (g->error_code && g->error_code != KERR_GROUP_ID_NOT_FOUND)
 		return cli_fail_kafka(c->cli, g->error_code, cluster_text(c, g->error_message), NULL, what);
-	ret->state = g->error_code ? "Dead" : cluster_text(c, g->group_state);
-	ret->protocol_type = cluster_text(c, g->protocol_type);
-	ret->protocol = cluster_text(c, g->protocol_data);
-	take_members(c, ret, g);
-	group_sort(ret);
+	take_group(c, ret, g);
 	return 0;
 }
 
 /* --- offsets ------------------------------------------------------------------------------------------------------- */
 
-/* The forms of both versions as one: groups (v8 and newer), or the answer itself. */
-static void take_committed(struct cluster *c, struct group_view *g, const struct kp_offset_fetch_response *r)
+/* The forms of both versions as one: `from` of groups (v8 and newer), or, when it is NULL, the answer itself. */
+static void take_committed(struct cluster *c, struct group_view *g, const struct kp_offset_fetch_response *r,
+                           const struct kp_offset_fetch_response_groups *from)
 {
 	size_t known = g->row_count;
 
-	for (int t = 0; t < (r->groups_count == 1 ? r->groups[0].topics_count : r->topics_count); t++) {
-		bool newer = r->groups_count == 1;
-		const char *topic = cluster_text(c, newer ? r->groups[0].topics[t].name : r->topics[t].name);
-		int count = newer ? r->groups[0].topics[t].partitions_count : r->topics[t].partitions_count;
+	for (int t = 0; t < (from ? from->topics_count : r->topics_count); t++) {
+		const char *topic = cluster_text(c, from ? from->topics[t].name : r->topics[t].name);
+		int count = from ? from->topics[t].partitions_count : r->topics[t].partitions_count;
 
 		for (int p = 0; p < count; p++) {
-			int32_t idx = newer ? r->groups[0].topics[t].partitions[p].partition_index : r->topics[t].partitions[p].partition_index;
-			int64_t offset = newer ? r->groups[0].topics[t].partitions[p].committed_offset : r->topics[t].partitions[p].committed_offset;
-			struct slice metadata = newer ? r->groups[0].topics[t].partitions[p].metadata : r->topics[t].partitions[p].metadata;
+			int32_t idx = from ? from->topics[t].partitions[p].partition_index : r->topics[t].partitions[p].partition_index;
+			int64_t offset = from ? from->topics[t].partitions[p].committed_offset : r->topics[t].partitions[p].committed_offset;
+			struct slice metadata = from ? from->topics[t].partitions[p].metadata : r->topics[t].partitions[p].metadata;
 			struct group_view assigned = {.rows = g->rows, .row_count = known};
 			struct group_row *row;
 
@@ -157,6 +164,7 @@ static void take_committed(struct cluster *c, struct group_view *g, const struct
 		}
 	}
 	group_sort(g);
+	g->committed_read = true;
 }
 
 static int16_t fetch_error(const void *resp)
@@ -186,8 +194,100 @@ int group_read_committed(struct cluster *c, struct group_view *g)
 		return code;
 	if (fetch_error(&resp))
 		return cli_fail_kafka(c->cli, fetch_error(&resp), NULL, NULL, what);
-	take_committed(c, g, &resp);
+	take_committed(c, g, &resp, resp.groups_count == 1 ? &resp.groups[0] : NULL);
 	return 0;
+}
+
+/* --- many groups --------------------------------------------------------------------------------------------------- */
+
+static struct group_view *named(struct group_view **some, size_t count, struct slice name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (slice_eq(slice_str(some[i]->name), name))
+			return some[i];
+	return NULL;
+}
+
+/* One request about groups of one coordinator. What it does not answer for, be it that it moved, is left to be asked for singly. */
+static void describe_some(struct cluster *c, struct group_view **some, size_t count)
+{
+	struct kp_describe_groups_request req;
+	struct kp_describe_groups_response resp;
+	struct slice *names = ARENA_ARRAY(&c->arena, struct slice, count);
+
+	for (size_t i = 0; i < count; i++)
+		names[i] = slice_str(some[i]->name);
+	kp_describe_groups_request_init(&req);
+	req.groups = names;
+	req.groups_count = (int32_t)count;
+	if (cluster_call(c, some[0]->coordinator, KP_API_DESCRIBE_GROUPS, CLUSTER_CALL_MS, &req, &resp))
+		return;
+	for (int i = 0; i < resp.groups_count; i++) {
+		struct group_view *g = named(some, count, resp.groups[i].group_id);
+
+		if (g && !g->state && (!resp.groups[i].error_code || resp.groups[i].error_code == KERR_GROUP_ID_NOT_FOUND))
+			take_group(c, g, &resp.groups[i]);
+	}
+}
+
+static void commits_of_some(struct cluster *c, struct group_view **some, size_t count)
+{
+	struct kp_offset_fetch_request req;
+	struct kp_offset_fetch_response resp;
+	struct kp_offset_fetch_request_groups *groups = ARENA_ARRAY(&c->arena, struct kp_offset_fetch_request_groups, count);
+
+	if (!cluster_offers(c, some[0]->coordinator, KP_API_OFFSET_FETCH, 8))
+		return;
+	kp_offset_fetch_request_init(&req);
+	for (size_t i = 0; i < count; i++) {
+		kp_offset_fetch_request_groups_init(&groups[i]);
+		groups[i].group_id = slice_str(some[i]->name);
+		groups[i].topics_count = -1; /* all */
+	}
+	req.groups = groups;
+	req.groups_count = (int32_t)count;
+	if (cluster_call(c, some[0]->coordinator, KP_API_OFFSET_FETCH, CLUSTER_CALL_MS, &req, &resp))
+		return;
+	for (int i = 0; i < resp.groups_count; i++) {
+		struct group_view *g = named(some, count, resp.groups[i].group_id);
+
+		if (g && g->state && !g->committed_read && !resp.groups[i].error_code)
+			take_committed(c, g, &resp, &resp.groups[i]);
+	}
+}
+
+static int by_coordinator(const void *a, const void *b)
+{
+	const struct group_view *x = *(struct group_view *const *)a, *y = *(struct group_view *const *)b;
+
+	return (x->coordinator > y->coordinator) - (x->coordinator < y->coordinator);
+}
+
+int group_read_many(struct cluster *c, struct group_view *groups, size_t count, struct progress *bar)
+{
+	struct group_view **order = mem_zalloc((count + 1) * sizeof(struct group_view *));
+	int code = 0;
+
+	for (size_t i = 0; i < count; i++)
+		order[i] = &groups[i];
+	qsort(order, count, sizeof(*order), by_coordinator);
+	for (size_t i = 0, n; !code && i < count; i += n) {
+		for (n = 1; i + n < count && n < AT_ONCE && order[i + n]->coordinator == order[i]->coordinator && order[i]->coordinator >= 0;)
+			n++;
+		if (n > 1) {
+			describe_some(c, order + i, n);
+			commits_of_some(c, order + i, n);
+		}
+		for (size_t k = i; !code && k < i + n; k++) {
+			if (!order[k]->state)
+				code = group_read(c, order[k]->name, order[k]->coordinator, order[k]);
+			if (!code && !order[k]->committed_read)
+				code = group_read_committed(c, order[k]);
+		}
+		progress_step(bar, i + n);
+	}
+	mem_free(order);
+	return code;
 }
 
 static int spot_order(const void *a, const void *b)

@@ -30,8 +30,14 @@ struct group_view {
 	int member_count;
 	struct group_row *rows; /* by topic and partition */
 	size_t row_count, row_cap;
+	bool committed_read;
 };
 
+struct progress;
+
+/* Both of the following for many groups, of which name and coordinator (or -1) are set: groups of one coordinator are asked about together. Exit
+ * code (said). */
+MUST_CHECK int group_read_many(struct cluster *c, struct group_view *groups, size_t count, struct progress *bar);
 /* State, members, assignments: DescribeGroups. coordinator = whom to ask first, -1: not known. A group that does not exist has the state
  * "Dead". Exit code (said). */
 MUST_CHECK int group_read(struct cluster *c, const char *name, int32_t coordinator, struct group_view *ret);

@@ -1,4 +1,5 @@
 /* group_reset.c: klamm group reset-offsets: where a group shall go on. Without --execute it only shows what would happen. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,7 +152,7 @@ static int add_from_file(struct reset *r)
 
 	if (!f)
 		return cli_fail(r->cli, CLI_USAGE, "Give a file of lines TOPIC,PARTITION,OFFSET.", "%s: %m", r->file);
-	while (!code && getline(&line, &cap, f) >= 0) {
+	while (!code && (errno = 0, getline(&line, &cap, f) >= 0)) {
 		number++;
 		if (!line[strspn(line, " \t\r\n")])
 			continue;
@@ -160,6 +161,8 @@ static int add_from_file(struct reset *r)
 		else if (!group || !strcmp(group, r->group))
 			add_row(r, arena_strndup(&r->cluster->arena, topic, strlen(topic)), partition)->given = offset;
 	}
+	if (!code && ferror(f))
+		code = cli_fail(r->cli, CLI_USAGE, "Give a file of lines TOPIC,PARTITION,OFFSET.", "%s: %m", r->file);
 	free(line);
 	if (f != stdin)
 		fclose(f);

@@ -4,10 +4,12 @@
  * own arguments (argp). What is not built yet is refused as a usage error, never half done.
  */
 #include <argp.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/version.h"
 #include "klamm/commands.h"
@@ -115,6 +117,14 @@ static const struct command *find(const char *noun, const char *verb)
 	return NULL;
 }
 
+/* A standard descriptor that is closed would be given to the first connection. What stands in for it fails at every use. */
+static void hold_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			abort();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct argp argp = {.parser = parse_top, .args_doc = "NOUN [VERB] ...", .doc = doc, .children = cli_global_child};
@@ -124,6 +134,7 @@ int main(int argc, char **argv)
 	const char *noun, *verb;
 	int status, used;
 
+	hold_standard_descriptors();
 	setlocale(LC_CTYPE, "");
 	if (argc > 1 && !strcmp(argv[1], "__complete"))
 		return complete_run(argc - 2, argv + 2);
@@ -143,7 +154,7 @@ int main(int argc, char **argv)
 		status = no_command(cli, noun, verb);
 	}
 	cli_close(cli);
-	if (fflush(stdout) && status == CLI_DONE)
-		status = CLI_REFUSED;
+	if ((fflush(stdout) || ferror(stdout)) && status == CLI_DONE)
+		status = cli_fail(cli, CLI_REFUSED, "Make room where it goes, and ask again.", "standard output took not all of the answer");
 	return status;
 }

@@ -225,7 +225,7 @@ static bool send_json(struct produce *p, const char *line, size_t len, uint64_t 
 	return fine;
 }
 
-/* Waits for what is under way, and says how it went (fine = all lines were records; else that was said already). */
+/* Waits for what is under way, and says how it went (fine = all lines could be read and were records; else that was said already). */
 static int finish(struct produce *p, bool fine)
 {
 	double s;
@@ -298,6 +298,13 @@ static bool send_input(struct produce *p)
 			send_line(p, line, (size_t)len, number);
 		rd_kafka_poll(p->cli->rk, 0);
 		show_progress(p);
+	}
+	if (fine && !interrupted && ferror(stdin)) {
+		int why = errno;
+
+		progress_clear(&p->bar);
+		(void)cli_fail(p->cli, CLI_USAGE, "What was read before was sent.", "standard input cannot be read: %s", strerror(why));
+		fine = false;
 	}
 	free(line);
 	return fine;

@@ -20,6 +20,7 @@ struct change {
 	struct configs_change configs[CONFIGS_MAX];
 	int config_count;
 	bool lenient, dry_run;
+	bool as_it_was; /* lenient: it was there already, or gone already */
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -71,7 +72,7 @@ static int start(struct change *a)
 static int done(struct change *a, const char *word, const char *text)
 {
 	if (a->cli->json)
-		cli_json(json_pack("{s:s,s:b}", "topic", a->name, word, 1));
+		cli_json(json_pack("{s:s,s:b}", "topic", a->name, word, !a->as_it_was));
 	else
 		printf("topic %s %s\n", a->name, text);
 	return 0;
@@ -116,7 +117,8 @@ static int create(struct change *a)
 	if ((code = cluster_ask_controller(a->cluster, KP_API_CREATE_TOPICS, &req, &resp, create_topics_error, what)))
 		return code;
 	error = create_topics_error(&resp);
-	if (!error || (a->lenient && error == KERR_TOPIC_ALREADY_EXISTS))
+	a->as_it_was = a->lenient && error == KERR_TOPIC_ALREADY_EXISTS;
+	if (!error || a->as_it_was)
 		return 0;
 	return cli_fail_kafka(a->cli, error, resp.topics_count == 1 ? cluster_text(a->cluster, resp.topics[0].error_message) : NULL, a->name, what);
 }
@@ -139,7 +141,11 @@ int topic_create(struct cli *cli, int argc, char **argv)
 	cli_parse(&topic_create_argp, "klamm topic create", argc, argv, &a);
 	if ((code = start(&a)) || (code = create(&a)))
 		return code;
-	return done(&a, a.dry_run ? "valid" : "created", a.dry_run ? "can be created" : "created");
+	if (a.dry_run) {
+		a.as_it_was = false; /* there is nothing that speaks against it */
+		return done(&a, "valid", "can be created");
+	}
+	return done(&a, "created", a.as_it_was ? "is there already" : "created");
 }
 
 /* --- delete -------------------------------------------------------------------------------------------------------- */
@@ -173,7 +179,8 @@ static int delete(struct change *a)
 	if ((code = cluster_ask_controller(a->cluster, KP_API_DELETE_TOPICS, &req, &resp, delete_topics_error, what)))
 		return code;
 	error = delete_topics_error(&resp);
-	if (!error || (a->lenient && error == KERR_UNKNOWN_TOPIC_OR_PARTITION))
+	a->as_it_was = a->lenient && error == KERR_UNKNOWN_TOPIC_OR_PARTITION;
+	if (!error || a->as_it_was)
 		return 0;
 	return cli_fail_kafka(a->cli, error, resp.responses_count == 1 ? cluster_text(a->cluster, resp.responses[0].error_message) : NULL, a->name, what);
 }
@@ -192,7 +199,7 @@ int topic_delete(struct cli *cli, int argc, char **argv)
 	cli_parse(&topic_delete_argp, "klamm topic delete", argc, argv, &a);
 	if ((code = start(&a)) || (code = delete(&a)))
 		return code;
-	return done(&a, "deleted", "deleted");
+	return done(&a, "deleted", a.as_it_was ? "is not there" : "deleted");
 }
 
 /* --- alter --------------------------------------------------------------------------------------------------------- */
