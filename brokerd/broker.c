@@ -17,6 +17,7 @@
 #define LOADS_AHEAD 4            /* logs of a directory that wait for a thread, beside those that have one */
 #define UNCONFIRMED_MS 2000     /* no controller confirmed by then: ask ZooKeeper */
 #define HANDOVER_MS 2500        /* a clean stop waits this long for its leaderships to go */
+#define CHANGES_PER_TURN 200      /* that a data loop applies of an image in one turn */
 #define STATUS_LOCKED 75
 #define STATUS_CONFIG 78
 
@@ -29,6 +30,7 @@ struct round { /* one image on its way through the shards */
 	struct image_changes changes;
 	struct shard_apply *applies;
 	struct image_change **split;
+	uint32_t *counts; /* per loop */
 	const char **deleted; /* names of topics, held by the changes */
 	uint32_t deleted_count;
 };
@@ -99,6 +101,7 @@ static void rounds_finish(struct broker *b)
 		mem_free(r->split);
 		mem_free(r->deleted);
 		mem_free(r->applies);
+		mem_free(r->counts);
 		mem_free(r);
 		if (!b->listening && b->phase == PHASE_JOINING)
 			open_ports(b); /* before the controller hears of it: whoever is told that we serve finds the port open */
@@ -125,11 +128,11 @@ static void split_changes(struct broker *b, struct round *r)
 	for (uint32_t l = 0; l < b->loop_count; l++)
 		r->split[l] = mem_alloc(sizeof(struct image_change) * (counts[l] + 1));
 	memset(counts, 0, sizeof(uint32_t) * b->loop_count);
-	for (uint32_t i = 0; i < r->changes.count; i++)
-		r->split[owner[i]][counts[owner[i]]++] = r->changes.items[i];
-	for (uint32_t l = 0; l < b->loop_count; l++)
-		r->applies[l].change_count = counts[l];
-	mem_free(counts);
+	for (int pass = 0; pass < 2; pass++) /* removals first: their names may be wanted again */
+		for (uint32_t i = 0; i < r->changes.count; i++)
+			if (r->changes.items[i].removed == (pass == 0))
+				r->split[owner[i]][counts[owner[i]]++] = r->changes.items[i];
+	r->counts = counts;
 	mem_free(owner);
 }
 
@@ -155,6 +158,28 @@ static void add_replicas_on_disk(struct broker *b, struct image_changes *ch)
 				image_changes_add_removed(ch, &ch->gone[g], b->inventory[i].partition);
 }
 
+static uint32_t slice_of(const struct broker *b) { return b->cfg->image_slice ? b->cfg->image_slice : CHANGES_PER_TURN; }
+static uint32_t slices(const struct broker *b, uint32_t changes) { return changes ? (changes + slice_of(b) - 1) / slice_of(b) : 1; }
+
+/* The changes of one loop, in messages of a turn's size (G3). */
+static struct shard_apply *post_applies(struct broker *b, struct round *r, struct image *im, uint32_t l, struct shard_apply *a)
+{
+	uint32_t count = r->counts[l], at = 0, most = slice_of(b);
+	for (uint32_t left = slices(b, count); left > 0; left--, a++, at += most) {
+		a->shard = b->shards[l];
+		a->image = image_ref(im);
+		a->changes = r->split[l] + at;
+		a->change_count = count - at < most ? count - at : most;
+		a->more = left > 1;
+		a->configs_changed = r->changes.configs_changed && left == 1;
+		a->brokers_changed = r->changes.brokers_changed && left == 1;
+		a->done = round_applied;
+		a->ctx = r;
+		shard_post_apply(a);
+	}
+	return a;
+}
+
 static void on_image(void *ctx, struct image *im, struct image_changes *changes, bool snapshot)
 {
 	struct broker *b = ctx;
@@ -166,13 +191,15 @@ static void on_image(void *ctx, struct image *im, struct image_changes *changes,
 	r->changes = *changes;
 	*changes = (struct image_changes){0};
 	add_replicas_on_disk(b, &r->changes);
-	r->applies = mem_zalloc(sizeof(*r->applies) * b->loop_count);
 	r->split = mem_zalloc(sizeof(*r->split) * b->loop_count);
-	r->waiting = b->loop_count;
 	list_init(&r->link);
 	list_push_back(&b->rounds, &r->link);
 	find_deleted(r);
 	split_changes(b, r);
+	for (uint32_t l = 0; l < b->loop_count; l++)
+		r->waiting += slices(b, r->counts[l]);
+	r->applies = mem_zalloc(sizeof(*r->applies) * r->waiting);
+	struct shard_apply *a = r->applies;
 	for (uint32_t l = 0; l < b->loop_count; l++) {
 		struct image_msg *m = MEM_NEW(struct image_msg);
 		m->loop = &b->loops[l];
@@ -180,15 +207,7 @@ static void on_image(void *ctx, struct image *im, struct image_changes *changes,
 		m->round = r;
 		m->msg.deliver = image_arrived;
 		loop_post(b->loops[l].loop, &m->msg);
-		struct shard_apply *a = &r->applies[l];
-		a->shard = b->shards[l];
-		a->image = image_ref(im);
-		a->changes = r->split[l];
-		a->configs_changed = r->changes.configs_changed;
-		a->brokers_changed = r->changes.brokers_changed;
-		a->done = round_applied;
-		a->ctx = r;
-		shard_post_apply(a);
+		a = post_applies(b, r, im, l, a);
 	}
 }
 

@@ -23,6 +23,7 @@ struct broker_config {
 	int32_t broker_id;             /* -1: not in the file; see struct broker for the one in force */
 	bool broker_id_generation;     /* then one may be generated, above the reserved ones */
 	int32_t reserved_broker_max_id;
+	uint32_t image_slice;          /* tests: partitions of an image that one turn works on; 0 = the usual number */
 	char *rack;                    /* NULL none */
 	char *zookeeper_connect;
 	int32_t zookeeper_session_timeout_ms;

@@ -10,9 +10,11 @@
 #define CONNECT_TIMEOUT_MS 2000
 #define SILENCE_MS 3000 /* a controller that says nothing for so long: connect anew */
 #define INVENTORY_PER_FRAME 1000
+#define COMPARED_PER_TURN 1000 /* partitions of a snapshot */
 #define DELETIONS_MAX 1000 /* confirmations that are remembered for the next reign */
 
 static void peer_connect(struct peer *p);
+static void on_compare(void *ctx);
 static void deletion_send(struct ctl *c, struct deletion *d);
 
 static void PRINTF_LIKE(4, 5) say(struct ctl *c, enum log_level level, const char *event, const char *fmt, ...)
@@ -77,11 +79,17 @@ static void elect_active(struct ctl *c)
 
 /* ---- peers ---- */
 
-static void drop_parts(struct peer *p)
+static void drop_snapshot(struct peer *p)
 {
-	for (size_t i = 0; i < p->part_count; i++)
-		klamm__control__snapshot__free_unpacked(p->parts[i], NULL);
-	p->part_count = 0;
+	timer_stop(&p->compare);
+	image_snapshot_free(p->snapshot);
+	p->snapshot = NULL;
+	p->snapshot_whole = false;
+	for (struct list *it; (it = list_pop_front(&p->held));) {
+		struct held_delta *h = LIST_ENTRY(it, struct held_delta, link);
+		klamm__control__delta__free_unpacked(h->delta, NULL);
+		mem_free(h);
+	}
 }
 
 static void peer_reset(struct peer *p)
@@ -89,7 +97,7 @@ static void peer_reset(struct peer *p)
 	link_free(p->stream);
 	p->stream = NULL;
 	p->open = p->greeted = p->answered = p->admitted = p->active = false;
-	drop_parts(p);
+	drop_snapshot(p);
 }
 
 static void peer_free(struct peer *p)
@@ -98,7 +106,6 @@ static void peer_free(struct peer *p)
 	timer_stop(&p->retry);
 	peer_reset(p);
 	list_remove(&p->link);
-	mem_free(p->parts);
 	mem_free(p->host);
 	if (c->active == p) {
 		c->active = NULL;
@@ -261,41 +268,7 @@ static void take_image(struct ctl *c, struct image *im, struct image_changes *ch
 	image_changes_free(ch);
 }
 
-/* A snapshot is kept in parts until its last one is here, then applied as one, at the seq that this one names. */
-static bool on_snapshot(struct peer *p, pb_frame *f)
-{
-	struct ctl *c = p->ctl;
-	Klamm__Control__Snapshot *s = f->snapshot;
-	if (s->first)
-		drop_parts(p);
-	else if (p->part_count == 0)
-		return false;
-	if (p->part_count && p->parts[0]->controller_epoch != s->controller_epoch)
-		return false;
-	MEM_GROW(p->parts, p->part_cap, p->part_count + 1);
-	p->parts[p->part_count++] = s;
-	f->snapshot = NULL; /* ours now */
-	f->body_case = KLAMM__CONTROL__FRAME__BODY__NOT_SET;
-	if (!s->last)
-		return true;
-	const Klamm__Control__Changes **parts = mem_zalloc(sizeof(*parts) * p->part_count);
-	uint32_t n = 0;
-	for (size_t i = 0; i < p->part_count; i++)
-		if (p->parts[i]->changes)
-			parts[n++] = p->parts[i]->changes;
-	struct image *im;
-	struct image_changes ch;
-	int err = image_apply_snapshot(c->image, s->controller_epoch, s->seq, parts, n, &im, &ch);
-	if (!err) {
-		say(c, LOG_INFO, "snapshot", "epoch=%d seq=%llu topics=%u changes=%u", s->controller_epoch, (unsigned long long)s->seq, image_topic_count(im), ch.count);
-		take_image(c, im, &ch, true);
-	}
-	mem_free(parts);
-	drop_parts(p);
-	return err == 0 || err == ERR_STALE;
-}
-
-static bool on_delta(struct peer *p, const Klamm__Control__Delta *d)
+static bool apply_delta(struct peer *p, const Klamm__Control__Delta *d)
 {
 	struct ctl *c = p->ctl;
 	struct image *im;
@@ -310,6 +283,80 @@ static bool on_delta(struct peer *p, const Klamm__Control__Delta *d)
 	if (err)
 		return false;
 	take_image(c, im, &ch, false);
+	return true;
+}
+
+/* The deltas behind a snapshot, in their order. */
+static bool apply_held(struct peer *p)
+{
+	bool fine = true;
+	for (struct list *it; fine && (it = list_pop_front(&p->held));) {
+		struct held_delta *h = LIST_ENTRY(it, struct held_delta, link);
+		fine = apply_delta(p, h->delta);
+		klamm__control__delta__free_unpacked(h->delta, NULL);
+		mem_free(h);
+	}
+	return fine;
+}
+
+/* Some of a whole snapshot is compared in each turn (G3); at the end it is applied as one, at the seq that its last part named. */
+static bool compare_some(struct peer *p)
+{
+	struct ctl *c = p->ctl;
+	struct image *im;
+	struct image_changes ch;
+	if (p->snapshot_epoch < c->highest_epoch) { /* another one rules by now (C6) */
+		drop_snapshot(p);
+		return true;
+	}
+	if (!image_snapshot_compare(p->snapshot, c->image, c->config->image_slice ? c->config->image_slice : COMPARED_PER_TURN)) {
+		timer_set_us(&p->compare, 0);
+		return true;
+	}
+	int err = image_snapshot_take(p->snapshot, p->snapshot_epoch, p->snapshot_seq, &im, &ch);
+	image_snapshot_free(p->snapshot);
+	p->snapshot = NULL;
+	p->snapshot_whole = false;
+	if (!err) {
+		say(c, LOG_INFO, "snapshot", "epoch=%d seq=%llu topics=%u changes=%u", p->snapshot_epoch, (unsigned long long)p->snapshot_seq, image_topic_count(im), ch.count);
+		take_image(c, im, &ch, true);
+	}
+	return apply_held(p);
+}
+
+static void on_compare(void *ctx)
+{
+	struct peer *p = ctx;
+	if (!compare_some(p))
+		peer_lost(p, "a hole in the stream");
+}
+
+static bool on_snapshot(struct peer *p, const Klamm__Control__Snapshot *s)
+{
+	if (s->first) {
+		drop_snapshot(p);
+		p->snapshot = image_snapshot_new();
+		p->snapshot_epoch = s->controller_epoch;
+	}
+	if (!p->snapshot || p->snapshot_whole || p->snapshot_epoch != s->controller_epoch || (s->changes && image_snapshot_add(p->snapshot, s->changes)))
+		return false;
+	if (!s->last)
+		return true;
+	p->snapshot_seq = s->seq;
+	p->snapshot_whole = true;
+	return compare_some(p);
+}
+
+static bool on_delta(struct peer *p, pb_frame *f)
+{
+	if (!p->snapshot_whole)
+		return apply_delta(p, f->delta);
+	struct held_delta *h = MEM_NEW(struct held_delta);
+	h->delta = f->delta;
+	f->delta = NULL; /* ours now */
+	f->body_case = KLAMM__CONTROL__FRAME__BODY__NOT_SET;
+	list_init(&h->link);
+	list_push_back(&p->held, &h->link);
 	return true;
 }
 
@@ -372,9 +419,9 @@ static bool on_frame_body(struct peer *p, pb_frame *f)
 	case KLAMM__CONTROL__FRAME__BODY_HELLO_REPLY:
 		return on_hello_reply(p, f->hello_reply);
 	case KLAMM__CONTROL__FRAME__BODY_SNAPSHOT:
-		return !commands(p, f->snapshot->controller_epoch) || on_snapshot(p, f);
+		return !commands(p, f->snapshot->controller_epoch) || on_snapshot(p, f->snapshot);
 	case KLAMM__CONTROL__FRAME__BODY_DELTA:
-		return !commands(p, f->delta->controller_epoch) || on_delta(p, f->delta);
+		return !commands(p, f->delta->controller_epoch) || on_delta(p, f);
 	case KLAMM__CONTROL__FRAME__BODY_HEARTBEAT_REPLY:
 		on_heartbeat_reply(p, f->heartbeat_reply);
 		return true;
@@ -480,7 +527,9 @@ static void on_controller_node(void *ctx, int err, struct slice data, const stru
 			p->incarnation = k.incarnation;
 			list_init(&p->link);
 			list_push_back(&c->peers, &p->link);
+			list_init(&p->held);
 			timer_init(&p->retry, c->loop, on_retry, p);
+			timer_init(&p->compare, c->loop, on_compare, p);
 			say(c, LOG_INFO, "controller.found", "controller=%d at=%s:%d", k.id, k.host, k.port);
 			peer_connect(p);
 		}

@@ -28,11 +28,20 @@ struct peer { /* one controllerd */
 	int32_t controller_epoch; /* what it said last */
 	int64_t heard_us;
 	struct timer retry;
-	/* a snapshot that arrives in parts */
-	Klamm__Control__Snapshot **parts;
-	size_t part_count, part_cap;
+	/* a snapshot on its way */
+	struct image_snapshot *snapshot;
+	int32_t snapshot_epoch;
+	uint64_t snapshot_seq;
+	bool snapshot_whole;    /* all parts are here: being compared */
+	struct timer compare;
+	struct list held;       /* deltas behind it */
 	uint64_t heartbeat_number;
 	int64_t heartbeat_sent_us[16]; /* by number mod 16 */
+};
+
+struct held_delta {
+	struct list link;
+	Klamm__Control__Delta *delta;
 };
 
 struct proposal {

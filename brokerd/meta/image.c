@@ -50,6 +50,7 @@ struct image {
 	uint32_t topic_count;
 	struct entities *entities; /* NULL = none */
 	uint64_t configs_version;
+	bool building; /* nobody else has any of it yet */
 };
 
 /* ---- small parts ---- */
@@ -594,8 +595,12 @@ static int apply_topic(struct image *im, const pb_topic *m, struct image_changes
 	t->internal = !strcmp(m->name, "__consumer_offsets") || !strcmp(m->name, "__transaction_state");
 	t->partition_count = count;
 	t->partitions = mem_zalloc(sizeof(*t->partitions) * (size_t)(count + 1));
-	for (int32_t p = 0; old && p < old->partition_count; p++)
+	for (int32_t p = 0; old && p < old->partition_count && !im->building; p++)
 		partition_copy(&t->partitions[p], &old->partitions[p]);
+	if (old && im->building) { /* a large topic comes in many parts */
+		memcpy(t->partitions, old->partitions, sizeof(*t->partitions) * (size_t)old->partition_count);
+		old->partition_count = 0;
+	}
 	if (m->config_set || !old) {
 		t->config = configs_from_pb(m->config, m->n_config);
 		t->config_count = (uint32_t)m->n_config;
@@ -747,73 +752,134 @@ static bool listed(const struct image_changes *c, uint32_t count, const struct i
 	return false;
 }
 
-int image_apply_snapshot(struct image *base, int32_t controller_epoch, uint64_t seq, const pb_changes *const *parts, uint32_t part_count, struct image **ret_image,
-	struct image_changes *ret_changes)
+/* ---- snapshots ---- */
+
+struct image_snapshot {
+	struct image *im;               /* what the parts say, from nothing */
+	struct image_changes said;      /* removals that they name */
+	size_t said_cap;
+	/* the comparison with what is known */
+	struct image *base;
+	struct image_changes out;
+	size_t out_cap;
+	uint32_t removals, bucket;
+	bool second;                    /* the new image's topics are through, the base's follow */
+};
+
+struct image_snapshot *image_snapshot_new(void)
 {
+	struct image_snapshot *s = MEM_NEW(struct image_snapshot);
+	s->im = image_empty();
+	s->im->building = true;
+	return s;
+}
+
+void image_snapshot_free(struct image_snapshot *s)
+{
+	if (!s)
+		return;
+	image_changes_free(&s->said);
+	image_changes_free(&s->out);
+	image_unref(s->base);
+	image_unref(s->im);
+	mem_free(s);
+}
+
+int image_snapshot_add(struct image_snapshot *s, const pb_changes *part)
+{
+	uint32_t kept = s->said.count;
+	int err = apply_changes(s->im, part, &s->said, &s->said_cap);
+	for (uint32_t i = kept; i < s->said.count; i++) {
+		if (s->said.items[i].removed)
+			s->said.items[kept++] = s->said.items[i];
+		else
+			topic_unref((struct image_topic *)(uintptr_t)s->said.items[i].topic);
+	}
+	s->said.count = kept;
+	return err;
+}
+
+static void removal(struct image_snapshot *s, const struct uuid *id, const char *name)
+{
+	const struct image_topic *old = find_id(s->base, id);
+	if (old)
+		changes_add_all(&s->out, &s->out_cap, old, true);
+	else
+		gone_add(&s->out, id, name);
+}
+
+static void compare_begin(struct image_snapshot *s, struct image *base)
+{
+	image_changes_free(&s->out);
+	image_unref(s->base);
+	s->base = image_ref(base);
+	s->out_cap = 0;
+	s->bucket = 0;
+	s->second = false;
+	/* Removals that the snapshot names (those that wait for our confirmation): of topics that we knew, or of what may lie on disk. */
+	for (uint32_t i = 0; i < s->said.gone_count; i++)
+		removal(s, &s->said.gone[i].id, s->said.gone[i].name);
+	/* And of topics that stood in an earlier part: removed while the snapshot was made. */
+	for (uint32_t i = 0; i < s->said.count; i++)
+		if (i == 0 || s->said.items[i].topic != s->said.items[i - 1].topic)
+			removal(s, &s->said.items[i].topic->id, s->said.items[i].topic->name);
+	s->removals = s->out.count;
+}
+
+/* What is newer in the base is taken over, so that a partition never goes back. */
+static void compare_new(struct image_snapshot *s, struct image_topic *t)
+{
+	struct image_topic *old = find_name(s->base, slice_str(t->name));
+	bool same = old && (uuid_eq(&old->id, &t->id) || uuid_is_zero(&old->id));
+	if (old && !same && !listed(&s->out, s->removals, old))
+		changes_add_all(&s->out, &s->out_cap, old, false);
+	for (int32_t p = 0; same && p < t->partition_count && p < old->partition_count; p++) {
+		struct image_partition *np = &t->partitions[p];
+		const struct image_partition *op = &old->partitions[p];
+		if (np->replicas.count && op->replicas.count &&
+			(op->leader_epoch > np->leader_epoch || (op->leader_epoch == np->leader_epoch && op->partition_epoch > np->partition_epoch))) {
+			partition_fini(np);
+			partition_copy(np, op);
+		}
+	}
+	/* Applying a state twice changes nothing at the replica, so every partition may be named. */
+	changes_add_all(&s->out, &s->out_cap, t, false);
+}
+
+bool image_snapshot_compare(struct image_snapshot *s, struct image *base, uint32_t partitions)
+{
+	if (s->base != base)
+		compare_begin(s, base);
+	uint32_t done = 0;
+	while (done < partitions) {
+		const struct image *of = s->second ? base : s->im;
+		if (s->bucket == of->bucket_count) {
+			if (s->second)
+				return true;
+			s->second = true;
+			s->bucket = 0;
+			continue;
+		}
+		const struct bucket *b = of->by_name[s->bucket++];
+		for (uint32_t k = 0; b && k < b->count; k++) {
+			struct image_topic *t = b->topics[k];
+			done += 1 + (uint32_t)t->partition_count;
+			if (!s->second)
+				compare_new(s, t);
+			else if (!find_name(s->im, slice_str(t->name)) && !listed(&s->out, s->removals, t))
+				changes_add_all(&s->out, &s->out_cap, t, false);
+		}
+		done++;
+	}
+	return false;
+}
+
+int image_snapshot_take(struct image_snapshot *s, int32_t controller_epoch, uint64_t seq, struct image **ret_image, struct image_changes *ret_changes)
+{
+	struct image *im = s->im, *base = s->base;
 	if (!is_newer(base, controller_epoch, seq) && !(controller_epoch == base->controller_epoch && seq == base->seq))
 		return ERR_STALE;
-	/* Build from nothing first, then take over what is newer in the base, so that a partition never goes back. */
-	struct image *im = image_empty();
-	struct image_changes scratch = {0}, out = {0};
-	size_t cap = 0, out_cap = 0;
-	int err = 0;
-	for (uint32_t i = 0; i < part_count && !err; i++)
-		err = apply_changes(im, parts[i], &scratch, &cap);
-	if (err) {
-		image_changes_free(&scratch);
-		image_unref(im);
-		return err;
-	}
-	/* Removals that the snapshot names (those that wait for our confirmation): of topics that we knew, or of what may lie on disk. */
-	for (uint32_t i = 0; i < scratch.gone_count; i++) {
-		const struct image_topic *old = find_id(base, &scratch.gone[i].id);
-		if (old)
-			changes_add_all(&out, &out_cap, old, true);
-		else
-			gone_add(&out, &scratch.gone[i].id, scratch.gone[i].name);
-	}
-	/* And of topics that stood in an earlier part: removed while the snapshot was made. */
-	const struct image_topic *last = NULL;
-	for (uint32_t i = 0; i < scratch.count; i++) {
-		const struct image_topic *t = scratch.items[i].topic;
-		if (!scratch.items[i].removed || t == last)
-			continue;
-		last = t;
-		const struct image_topic *old = find_id(base, &t->id);
-		if (old)
-			changes_add_all(&out, &out_cap, old, true);
-		else
-			gone_add(&out, &t->id, t->name);
-	}
-	uint32_t removals = out.count;
-	image_changes_free(&scratch);
-	for (uint32_t i = 0; i < im->bucket_count; i++) {
-		for (uint32_t k = 0; im->by_name[i] && k < im->by_name[i]->count; k++) {
-			struct image_topic *t = im->by_name[i]->topics[k];
-			struct image_topic *old = find_name(base, slice_str(t->name));
-			bool same = old && (uuid_eq(&old->id, &t->id) || uuid_is_zero(&old->id));
-			if (old && !same && !listed(&out, removals, old))
-				changes_add_all(&out, &out_cap, old, false);
-			for (int32_t p = 0; same && p < t->partition_count && p < old->partition_count; p++) {
-				struct image_partition *np = &t->partitions[p];
-				const struct image_partition *op = &old->partitions[p];
-				if (np->replicas.count && op->replicas.count &&
-					(op->leader_epoch > np->leader_epoch || (op->leader_epoch == np->leader_epoch && op->partition_epoch > np->partition_epoch))) {
-					partition_fini(np);
-					partition_copy(np, op);
-				}
-			}
-			/* Applying a state twice changes nothing at the replica, so every partition may be named. */
-			changes_add_all(&out, &out_cap, t, false);
-		}
-	}
-	for (uint32_t i = 0; i < base->bucket_count; i++)
-		for (uint32_t k = 0; base->by_name[i] && k < base->by_name[i]->count; k++) {
-			struct image_topic *old = base->by_name[i]->topics[k];
-			if (!find_name(im, slice_str(old->name)) && !listed(&out, removals, old))
-				changes_add_all(&out, &out_cap, old, false);
-		}
-	out.brokers_changed = out.configs_changed = true;
+	s->out.brokers_changed = s->out.configs_changed = true;
 	im->configs_version = base->configs_version + 1; /* a snapshot holds them all, even when there are none */
 	if (!im->cluster_id[0]) {
 		mem_free(im->cluster_id);
@@ -821,7 +887,25 @@ int image_apply_snapshot(struct image *base, int32_t controller_epoch, uint64_t 
 	}
 	im->controller_epoch = controller_epoch;
 	im->seq = seq;
+	im->building = false;
 	*ret_image = im;
-	*ret_changes = out;
+	*ret_changes = s->out;
+	s->im = NULL;
+	s->out = (struct image_changes){0};
 	return 0;
+}
+
+int image_apply_snapshot(struct image *base, int32_t controller_epoch, uint64_t seq, const pb_changes *const *parts, uint32_t part_count, struct image **ret_image,
+	struct image_changes *ret_changes)
+{
+	struct image_snapshot *s = image_snapshot_new();
+	int err = 0;
+	for (uint32_t i = 0; i < part_count && !err; i++)
+		err = image_snapshot_add(s, parts[i]);
+	while (!err && !image_snapshot_compare(s, base, 1000))
+		;
+	if (!err)
+		err = image_snapshot_take(s, controller_epoch, seq, ret_image, ret_changes);
+	image_snapshot_free(s);
+	return err;
 }

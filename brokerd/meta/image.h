@@ -110,7 +110,16 @@ struct Klamm__Control__Changes;
  * with ERR_STALE (applied twice: nothing happens). Per partition only (leader epoch, partition epoch) >= its own is taken (C6). */
 MUST_CHECK int image_apply(struct image *base, int32_t controller_epoch, uint64_t seq, const struct Klamm__Control__Changes *ch,
 	struct image **ret_image, struct image_changes *ret_changes);
-/* A snapshot: everything it holds, applied as a difference (C7). Topics that are absent stay known to the log layer (K2). */
+/* A snapshot in slices (G3): what the parts say is put together as they come, then compared with the image that is known by then, some partitions at a
+ * time; that image serves meanwhile. With another base than at the last call the comparison begins anew. After a failure: only free. */
+struct image_snapshot;
+struct image_snapshot *image_snapshot_new(void);
+MUST_CHECK int image_snapshot_add(struct image_snapshot *s, const struct Klamm__Control__Changes *part); /* ERR_CORRUPT */
+MUST_CHECK bool image_snapshot_compare(struct image_snapshot *s, struct image *base, uint32_t partitions); /* true: it is done */
+/* After that: as image_apply, on the base of the last comparison. */
+MUST_CHECK int image_snapshot_take(struct image_snapshot *s, int32_t controller_epoch, uint64_t seq, struct image **ret_image, struct image_changes *ret_changes);
+void image_snapshot_free(struct image_snapshot *s); /* NULL is fine */
+/* A snapshot at once: everything it holds, applied as a difference (C7). Topics that are absent stay known to the log layer (K2). */
 MUST_CHECK int image_apply_snapshot(struct image *base, int32_t controller_epoch, uint64_t seq, const struct Klamm__Control__Changes *const *parts, uint32_t part_count,
 	struct image **ret_image, struct image_changes *ret_changes);
 

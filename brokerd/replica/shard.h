@@ -94,7 +94,8 @@ struct shard_apply { /* a new image and those of its changes that this shard own
 	struct image *image;     /* one reference, taken over */
 	struct image_change *changes; /* their topics are held by the sender until done */
 	uint32_t change_count;
-	bool configs_changed, brokers_changed;
+	bool more;               /* further changes of the same image follow in a message of their own: a turn has its bounds (G3) */
+	bool configs_changed, brokers_changed; /* with the last of them */
 	void (*done)(struct shard_apply *m);
 	void *ctx;
 };

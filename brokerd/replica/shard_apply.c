@@ -39,7 +39,7 @@ void shard_apply_partition(struct shard *s, struct image *im, const struct image
 struct partition *shard_adopt(struct shard *s, struct image *im, const struct image_topic *t, int32_t partition)
 {
 	struct partition *p = shard_find_topic(s, t, partition);
-	if (im == s->image && p)
+	if (im == s->image && p && !s->applying)
 		return p;
 	const struct image_partition *ip = image_topic_partition(t, partition);
 	bool newest = !s->image || !image_is_older(im, s->image);
@@ -106,6 +106,7 @@ static void shard_on_apply(struct msg *msg)
 	struct shard *s = m->shard;
 	shard_activate(s);
 	shard_see_image(s, m->image);
+	s->applying = m->more;
 	if (!s->stopping) {
 		for (uint32_t i = 0; i < m->change_count; i++)
 			if (m->changes[i].removed)

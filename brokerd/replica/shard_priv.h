@@ -17,6 +17,7 @@ struct shard {
 	const struct replica_config *config;
 	struct image *image; /* the newest seen */
 	bool active, stopping;
+	bool applying; /* not all changes of that image are through */
 	struct shard_listener listener; /* functions NULL: nobody */
 
 	struct partition **buckets;

@@ -80,6 +80,8 @@ static void config_texts(struct member *m)
 			r->opt->brokers < 3 ? r->opt->brokers : 3);
 		str_printf(&text, "group.initial.rebalance.delay.ms=%d\n", cl->rebalance_delay_ms);
 		err = broker_config_parse("broker.properties", slice_make(text.ptr, text.len), NULL, 0, &m->broker_cfg, &problem, &warnings);
+		if (!err)
+			m->broker_cfg->image_slice = (uint32_t)(r->seed % 3); /* images of many turns, meeting deltas and requests */
 	} else {
 		str_printf(&text, "controller.id=%d\nlisteners=CONTROL://%s:%d\ncontroller.link.allow.remote=true\n", cluster_controller_id_of(m->idx), sim_host_ip(m->host), CONTROLLER_PORT);
 		/* leaders go back to their places all the time, under every fault */

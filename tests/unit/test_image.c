@@ -281,6 +281,54 @@ static void test_snapshot(void)
 	done(im);
 }
 
+/* Put together in parts, compared in slices; the image that is known changes between two of them, and what it has newer stays. */
+static void test_snapshot_in_slices(void)
+{
+	struct image *im = base_image(), *next;
+	struct image_snapshot *s = image_snapshot_new();
+	struct delta *parts[40];
+	for (int32_t i = 0; i < 40; i++) { /* one topic of 40 partitions, a part for each; and removals of what was, in between */
+		parts[i] = delta_new();
+		delta_topic(parts[i], "large", 9, true);
+		delta_partition(parts[i], i, 1 + i % 3, 2, 3);
+	}
+	delta_remove_topic(parts[20], "b", 2);
+	delta_topic(parts[30], "a", 1, true);
+	delta_partition(parts[30], 0, 2, 6, 12);
+	for (int32_t i = 0; i < 40; i++)
+		CU_ASSERT_EQUAL(image_snapshot_add(s, &parts[i]->ch), 0);
+	for (int32_t i = 0; i < 40; i++)
+		mem_free(parts[i]);
+	int slices = 0;
+	CU_ASSERT_FALSE(image_snapshot_compare(s, im, 1));
+	struct delta *d = delta_new();
+	delta_topic(d, "a", 1, false);
+	delta_partition(d, 0, 3, 7, 13);
+	CU_ASSERT_EQUAL(apply(&im, 7, 101, d), 0);
+	for (; !image_snapshot_compare(s, im, 1); slices++)
+		;
+	CU_ASSERT(slices > 2);
+	image_changes_free(&changes);
+	CU_ASSERT_EQUAL_FATAL(image_snapshot_take(s, 8, 1, &next, &changes), 0);
+	image_snapshot_free(s);
+	CU_ASSERT_EQUAL(image_topic_count(im), 2); /* the former one is as it was */
+	image_unref(im);
+	im = next;
+	CU_ASSERT(image_controller_epoch(im) == 8 && image_seq(im) == 1);
+	CU_ASSERT_EQUAL(image_topic_count(im), 2);
+	for (int32_t i = 0; i < 40; i++)
+		CU_ASSERT(part(im, "large", i)->leader == 1 + i % 3 && changed("large", i, false));
+	CU_ASSERT(part(im, "a", 0)->leader == 3 && part(im, "a", 0)->leader_epoch == 7 && changed("a", 0, false));
+	CU_ASSERT(changed("b", 0, true) && !changed("b", 0, false));
+	/* an older position is refused at the end */
+	s = image_snapshot_new();
+	while (!image_snapshot_compare(s, im, 1000))
+		;
+	CU_ASSERT_EQUAL(image_snapshot_take(s, 7, 200, &next, &changes), ERR_STALE);
+	image_snapshot_free(s);
+	done(im);
+}
+
 static bool in_order(void *ctx, const struct image_topic *t)
 {
 	str_printf(ctx, "%s ", t->name);
@@ -654,7 +702,8 @@ static void test_owner(void)
 	}
 }
 
-UNIT_MAIN("image", {"empty", test_empty}, {"snapshot", test_snapshot}, {"snapshot_in_parts", test_snapshot_in_parts}, {"each_topic_is_ordered", test_each_topic_is_ordered}, {"delta", test_delta},
+UNIT_MAIN("image", {"empty", test_empty}, {"snapshot", test_snapshot}, {"snapshot_in_slices", test_snapshot_in_slices},
+	  {"snapshot_in_parts", test_snapshot_in_parts}, {"each_topic_is_ordered", test_each_topic_is_ordered}, {"delta", test_delta},
 	{"delta_twice", test_delta_twice}, {"new_reign", test_new_reign}, {"partition_never_back", test_partition_never_back},
 	{"removal_and_absence", test_removal_and_absence}, {"removal_of_another_life", test_removal_of_another_life}, {"removal_of_the_unknown", test_removal_of_the_unknown},
 	{"created_again", test_created_again}, {"configs", test_configs}, {"brokers", test_brokers}, {"nonsense", test_nonsense},
