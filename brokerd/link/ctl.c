@@ -11,6 +11,7 @@
 #define SILENCE_MS 3000 /* a controller that says nothing for so long: connect anew */
 #define INVENTORY_PER_FRAME 1000
 #define COMPARED_PER_TURN 1000 /* partitions of a snapshot */
+#define DROP_MS 10
 #define DELETIONS_MAX 1000 /* confirmations that are remembered for the next reign */
 
 static void peer_connect(struct peer *p);
@@ -259,9 +260,30 @@ void ctl_greet(struct ctl *c, bool all)
 
 /* ---- metadata ---- */
 
+static void on_drop(void *ctx)
+{
+	struct ctl *c = ctx;
+	bool gone = image_drop_some(c->former[0], COMPARED_PER_TURN);
+	if (gone)
+		memmove(c->former, c->former + 1, sizeof(c->former[0]) * --c->former_count);
+	if (c->former_count)
+		timer_set_ms(&c->drop, DROP_MS);
+}
+
+static void part_with(struct ctl *c, struct image *im, bool snapshot)
+{
+	if (!snapshot || c->former_count == FORMER_IMAGES) { /* after a delta the next one has most of it */
+		image_unref(im);
+		return;
+	}
+	c->former[c->former_count++] = im;
+	if (!timer_armed(&c->drop))
+		timer_set_ms(&c->drop, DROP_MS);
+}
+
 static void take_image(struct ctl *c, struct image *im, struct image_changes *ch, bool snapshot)
 {
-	image_unref(c->image);
+	part_with(c, c->image, snapshot);
 	c->image = im;
 	proposals_settle(c);
 	c->ev.image(c->ev.ctx, im, ch, snapshot);
@@ -779,6 +801,7 @@ struct ctl *ctl_new(const struct ctl_init *init)
 	list_init(&c->deletions);
 	timer_init(&c->heartbeat, c->loop, on_heartbeat, c);
 	timer_set_ms(&c->heartbeat, HEARTBEAT_MS);
+	timer_init(&c->drop, c->loop, on_drop, c);
 	return c;
 }
 
@@ -794,6 +817,9 @@ void ctl_free(struct ctl *c)
 	forwards_free(c);
 	while (!list_empty(&c->deletions))
 		deletion_free(LIST_ENTRY(c->deletions.next, struct deletion, link));
+	timer_stop(&c->drop);
+	for (uint32_t i = 0; i < c->former_count; i++)
+		image_unref(c->former[i]);
 	image_unref(c->image);
 	mem_free(c);
 }

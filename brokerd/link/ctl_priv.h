@@ -13,6 +13,7 @@
 #define FORWARD_MOST_MS 120000   /* and longer than this for none: no client waits so long */
 #define FORWARD_GRACE_MS 2000    /* past a request's own timeout, at which the controller answers if it may say anything (protocol.md C5) */
 #define PRODUCER_IDS_CHUNK 100
+#define FORMER_IMAGES 4
 
 typedef Klamm__Control__Frame pb_frame;
 
@@ -83,6 +84,9 @@ struct ctl {
 	int64_t active_since_us;
 	int32_t highest_epoch;  /* of any controller ever heard (C6) */
 	struct image *image;
+	struct image *former[FORMER_IMAGES]; /* of before a snapshot: freed some at a time once no loop holds them */
+	uint32_t former_count;
+	struct timer drop;
 	int32_t applied_epoch;
 	uint64_t applied_seq;
 	struct timer heartbeat;

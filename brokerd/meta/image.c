@@ -182,6 +182,29 @@ void image_unref(struct image *im)
 	mem_free(im);
 }
 
+static uint32_t bucket_drop(struct bucket *b)
+{
+	uint32_t n = 1;
+	for (uint32_t k = 0; b && k < b->count; k++)
+		n += 1 + (uint32_t)b->topics[k]->partition_count;
+	bucket_unref(b);
+	return n;
+}
+
+bool image_drop_some(struct image *im, uint32_t partitions)
+{
+	if (atomic_load_explicit(&im->refs, memory_order_acquire) != 1)
+		return false; /* whoever holds it may give it to others */
+	for (uint32_t done = 0; im->bucket_count > 0 && done < partitions;) {
+		uint32_t i = --im->bucket_count;
+		done += bucket_drop(im->by_name[i]) + bucket_drop(im->by_id[i]);
+	}
+	if (im->bucket_count > 0)
+		return false;
+	image_unref(im);
+	return true;
+}
+
 int32_t image_controller_epoch(const struct image *im) { return im->controller_epoch; }
 uint64_t image_seq(const struct image *im) { return im->seq; }
 const char *image_cluster_id(const struct image *im) { return im->cluster_id; }
@@ -453,20 +476,40 @@ static void bucket_put(struct bucket **slot, struct image_topic *old, struct ima
 	*slot = copy;
 }
 
+/* All topics of the `n` buckets by name, in as many buckets as the image has now; each is made once, at its size. */
+static struct bucket **spread(const struct image *im, struct bucket *const *from, uint32_t n, bool by_id)
+{
+	struct bucket **to = mem_zalloc(sizeof(struct bucket *) * im->bucket_count);
+	uint32_t *counts = mem_zalloc(sizeof(uint32_t) * im->bucket_count);
+	for (int pass = 0; pass < 2; pass++)
+		for (uint32_t i = 0; i < n; i++)
+			for (uint32_t k = 0; from[i] && k < from[i]->count; k++) {
+				struct image_topic *t = from[i]->topics[k];
+				if (by_id && uuid_is_zero(&t->id))
+					continue;
+				uint32_t slot = by_id ? id_slot(im, &t->id) : name_slot(im, t->name, strlen(t->name));
+				if (pass == 0) {
+					counts[slot]++;
+					continue;
+				}
+				if (!to[slot]) {
+					to[slot] = bucket_new(counts[slot]);
+					to[slot]->count = 0;
+				}
+				to[slot]->topics[to[slot]->count++] = topic_ref(t);
+			}
+	mem_free(counts);
+	return to;
+}
+
 static void image_rehash(struct image *im, uint32_t buckets)
 {
 	struct bucket **old = im->by_name, **old_ids = im->by_id;
 	uint32_t n = im->bucket_count;
 	im->bucket_count = buckets;
-	im->by_name = mem_zalloc(sizeof(struct bucket *) * buckets);
-	im->by_id = mem_zalloc(sizeof(struct bucket *) * buckets);
+	im->by_name = spread(im, old, n, false);
+	im->by_id = spread(im, old, n, true);
 	for (uint32_t i = 0; i < n; i++) {
-		for (uint32_t k = 0; old[i] && k < old[i]->count; k++) {
-			struct image_topic *t = old[i]->topics[k];
-			bucket_put(&im->by_name[name_slot(im, t->name, strlen(t->name))], NULL, t);
-			if (!uuid_is_zero(&t->id))
-				bucket_put(&im->by_id[id_slot(im, &t->id)], NULL, t);
-		}
 		bucket_unref(old[i]);
 		bucket_unref(old_ids[i]);
 	}

@@ -61,6 +61,8 @@ int32_t image_controller_broker(const struct image *im); /* -1 none (J1) */
 struct image *image_empty(void);
 struct image *image_ref(struct image *im);
 void image_unref(struct image *im); /* NULL is fine */
+/* Unrefs in slices, for the last holder of a whole image: true when it is gone, false: call again later. Nothing else may be done with it meanwhile. */
+MUST_CHECK bool image_drop_some(struct image *im, uint32_t partitions);
 
 const struct image_broker *image_find_broker(const struct image *im, int32_t id); /* NULL if unknown */
 uint32_t image_broker_count(const struct image *im);

@@ -312,7 +312,13 @@ static void test_snapshot_in_slices(void)
 	CU_ASSERT_EQUAL_FATAL(image_snapshot_take(s, 8, 1, &next, &changes), 0);
 	image_snapshot_free(s);
 	CU_ASSERT_EQUAL(image_topic_count(im), 2); /* the former one is as it was */
+	image_ref(im);
+	CU_ASSERT_FALSE(image_drop_some(im, 1)); /* somebody reads it */
+	CU_ASSERT_PTR_NOT_NULL(image_find_topic(im, slice_str("b")));
 	image_unref(im);
+	for (slices = 1; !image_drop_some(im, 1); slices++)
+		;
+	CU_ASSERT(slices > 1);
 	im = next;
 	CU_ASSERT(image_controller_epoch(im) == 8 && image_seq(im) == 1);
 	CU_ASSERT_EQUAL(image_topic_count(im), 2);
