@@ -4,6 +4,7 @@
  * Synonyms are all places where a setting could come from, strongest first, and as in Kafka the list begins at the first that bears the
  * key's own name: what is in force through another name (log.retention.hours) shows as the value, with the source "default".
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "brokerd/api/api_priv.h"
@@ -18,12 +19,19 @@ typedef struct kp_describe_configs_response_results resp_result;
 typedef struct kp_describe_configs_response_results_configs resp_config;
 typedef struct kp_describe_configs_response_results_configs_synonyms resp_synonym;
 
+/* What a request names again is answered again, as in Kafka, but not without end: so many keys, then the resource is refused. */
+enum { REPEATED_KEYS_MAX = 32768 };
+
 struct describe {
 	struct api_call *c;
 	resp_config *inherited; /* what every topic gets from this broker, by key: made once for the request; NULL until then */
 	const req_resource *r;
+	int32_t place; /* of r in the request */
 	resp_result *out;
 	bool synonyms, docs;
+	const bool *again; /* by place in the request: a topic that was named before */
+	bool own_done, default_done; /* the two broker resources */
+	int32_t repeated; /* keys given to what was named before */
 };
 
 static int8_t wire_type(enum config_type t)
@@ -42,14 +50,13 @@ static int8_t wire_type(enum config_type t)
 	return 0;
 }
 
+static int by_text(const void *a, const void *b) { return slice_cmp(*(const struct slice *)a, *(const struct slice *)b); }
+
+/* None named: all of them, as Kafka. The names are sorted in place when the resource's turn comes: nobody else looks at them. */
 static bool wanted(const req_resource *r, const char *key)
 {
-	if (r->configuration_keys_count <= 0)
-		return true; /* none named: all of them, as Kafka */
-	for (int32_t i = 0; i < r->configuration_keys_count; i++)
-		if (slice_eq_str(r->configuration_keys[i], key))
-			return true;
-	return false;
+	struct slice name = slice_str(key);
+	return r->configuration_keys_count <= 0 || bsearch(&name, r->configuration_keys, (size_t)r->configuration_keys_count, sizeof(name), by_text);
 }
 
 static struct slice nullable(const char *s)
@@ -101,6 +108,25 @@ static void end_synonyms(struct describe *d, resp_config *o)
 {
 	if (!d->synonyms)
 		o->synonyms_count = 0;
+}
+
+static void refuse(struct describe *d, int16_t error, const char *message)
+{
+	d->out->error_code = error;
+	d->out->error_message = slice_str(message);
+}
+
+/* Whether there is no room for what was named before. */
+static bool too_often(struct describe *d, bool again, uint32_t keys)
+{
+	if (!again)
+		return false;
+	if (d->repeated + (int32_t)keys <= REPEATED_KEYS_MAX) {
+		d->repeated += (int32_t)keys;
+		return false;
+	}
+	refuse(d, KERR_INVALID_REQUEST, "The request names this resource, and others, too many times.");
+	return true;
 }
 
 /* ---- topics ---- */
@@ -161,6 +187,8 @@ static void override(struct describe *d, resp_config *o, const char *value)
 
 static void describe_topic(struct describe *d, const struct image_topic *t)
 {
+	if (too_often(d, d->again[d->place], (uint32_t)topic_config_key_count))
+		return;
 	if (!d->inherited)
 		inherit(d);
 	d->out->configs = ARENA_ARRAY(&d->c->r->arena, resp_config, topic_config_key_count);
@@ -197,6 +225,10 @@ static void describe_stranger(struct describe *d, const struct prop *p)
 static void describe_broker(struct describe *d, bool own)
 {
 	struct api_call *c = d->c;
+	bool *done = own ? &d->own_done : &d->default_done;
+	if (too_often(d, *done, broker_key_count))
+		return;
+	*done = true;
 	d->out->configs = ARENA_ARRAY(&c->r->arena, resp_config, broker_key_count + (own ? c->api->config->props.count : 0));
 	for (uint32_t i = 0; i < broker_key_count; i++) {
 		const struct config_key *k = &broker_keys[i];
@@ -219,12 +251,6 @@ static void describe_broker(struct describe *d, bool own)
 	}
 	for (size_t i = 0; own && i < c->api->config->props.count; i++)
 		describe_stranger(d, &c->api->config->props.items[i]);
-}
-
-static void refuse(struct describe *d, int16_t error, const char *message)
-{
-	d->out->error_code = error;
-	d->out->error_message = slice_str(message);
 }
 
 static void describe_named_topic(struct describe *d)
@@ -282,6 +308,32 @@ static void describe(struct describe *d)
 	}
 }
 
+struct named {
+	struct slice name;
+	int32_t place;
+};
+
+static int by_named(const void *x, const void *y)
+{
+	const struct named *a = x, *b = y;
+	int d = slice_cmp(a->name, b->name);
+	return d ? d : a->place - b->place;
+}
+
+static const bool *topics_again(struct api_call *c, const struct kp_describe_configs_request *q)
+{
+	int32_t n = 0;
+	bool *again = ARENA_ARRAY(&c->r->arena, bool, (size_t)q->resources_count + 1);
+	struct named *all = ARENA_ARRAY(&c->r->arena, struct named, (size_t)q->resources_count + 1);
+	for (int32_t i = 0; i < q->resources_count; i++)
+		if (q->resources[i].resource_type == RESOURCE_TOPIC)
+			all[n++] = (struct named){q->resources[i].resource_name, i};
+	qsort(all, (size_t)n, sizeof(*all), by_named);
+	for (int32_t i = 1; i < n; i++)
+		again[all[i].place] = slice_eq(all[i - 1].name, all[i].name);
+	return again;
+}
+
 void api_do_describe_configs(struct api_call *c)
 {
 	const struct kp_describe_configs_request *q = c->request;
@@ -289,9 +341,12 @@ void api_do_describe_configs(struct api_call *c)
 	kp_describe_configs_response_init(&resp);
 	resp.results = ARENA_ARRAY(&c->r->arena, resp_result, (size_t)q->resources_count + 1);
 	resp.results_count = q->resources_count;
-	struct describe d = {.c = c, .synonyms = q->include_synonyms, .docs = q->include_documentation};
+	struct describe d = {.c = c, .synonyms = q->include_synonyms, .docs = q->include_documentation, .again = topics_again(c, q)};
 	for (int32_t i = 0; i < q->resources_count; i++) {
 		d.r = &q->resources[i];
+		d.place = i;
+		if (d.r->configuration_keys_count > 1)
+			qsort(d.r->configuration_keys, (size_t)d.r->configuration_keys_count, sizeof(struct slice), by_text);
 		d.out = &resp.results[i];
 		describe(&d);
 	}

@@ -342,6 +342,31 @@ def not_reading(t):
     w.close()
 
 
+def describing(t):
+    """A small request whose answer would be gigabytes: one resource, named again and again; and a resource with 200,000 keys."""
+    before = {p: rss_kb(p) for p in t.pids}
+    w = t.conn(timeout=60.0)
+
+    def describe(resources):
+        return w.call(32, 3, struct.pack(">i", len(resources)) + b"".join(resources) + b"\1\1")
+
+    def resource(kind, name, keys=None):
+        return struct.pack(">b", kind) + wire.string(name) + (struct.pack(">i", -1) if keys is None else struct.pack(">i", len(keys)) + b"".join(wire.string(k) for k in keys))
+    twice = describe([resource(2, t.topic, ["retention.ms"])] * 2)
+    check(twice.count(b"\0\x0cretention.ms") == 2, "what is named twice is answered twice, as by Kafka")
+    own = re.search(rb"expected (\d+) or", describe([resource(4, "-7")]))[1].decode()
+    for one in (resource(2, t.topic), resource(4, own)):
+        answer = describe([one] * 20000)
+        check(struct.unpack(">i", answer[4:8])[0] == 20000, "every place has an answer")
+        check(len(answer) < 24 * MB, "%d bytes for a request of %d", len(answer), 20000 * len(one))
+    began = time.monotonic()
+    answer = describe([resource(2, t.topic, ["key-%d" % i for i in range(200000)] + ["retention.ms"])])
+    check(b"retention.ms" in answer and len(answer) < 2000 and time.monotonic() - began < 20, "%d bytes in %.1f s", len(answer), time.monotonic() - began)
+    w.close()
+    grown = {p: rss_kb(p) - before[p] for p in t.pids}
+    check(all(g < 96 * 1024 for g in grown.values()), "describing took (KB per process): %s", grown)
+
+
 BIG = []
 
 
@@ -368,7 +393,7 @@ def silent(t):
     check(all(g < 8 * 1024 for g in grown.values()), "1,000 silent connections took (KB per process): %s", grown)
 
 
-CASES = [garbage, sizes, batches, unknown, cut_short, pipelined, not_reading, silent]
+CASES = [garbage, sizes, batches, unknown, cut_short, pipelined, describing, not_reading, silent]
 
 
 class Options:
