@@ -90,17 +90,14 @@ void api_do_create_partitions(struct api_call *c)
 	api_forward_call(c, ((const struct kp_create_partitions_request *)c->request)->timeout_ms, create_partitions_done);
 }
 
-static void elect_leaders_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)
+/* The whole request fails: each partition as it was named. */
+static void refuse_election(struct api_call *c, int16_t error, struct slice message)
 {
-	if (!error) {
-		api_reply_body(c, body, len);
-		return;
-	}
 	const struct kp_elect_leaders_request *q = c->request;
 	struct arena *a = &c->r->arena;
 	struct kp_elect_leaders_response resp;
 	kp_elect_leaders_response_init(&resp);
-	resp.error_code = retriable(error);
+	resp.error_code = error;
 	resp.replica_election_results_count = q->topic_partitions_count > 0 ? q->topic_partitions_count : 0;
 	resp.replica_election_results = ARENA_ARRAY(a, struct kp_elect_leaders_response_replica_election_results, (size_t)resp.replica_election_results_count + 1);
 	for (int32_t i = 0; i < resp.replica_election_results_count; i++) {
@@ -112,16 +109,28 @@ static void elect_leaders_done(struct api_call *c, int16_t error, const uint8_t 
 		for (int32_t k = 0; k < t->partition_result_count; k++) {
 			kp_elect_leaders_response_replica_election_results_partition_result_init(&t->partition_result[k]);
 			t->partition_result[k].partition_id = q->topic_partitions[i].partitions[k];
-			t->partition_result[k].error_code = retriable(error);
-			t->partition_result[k].error_message = slice_str(NO_ANSWER);
+			t->partition_result[k].error_code = error;
+			t->partition_result[k].error_message = message;
 		}
 	}
 	api_reply(c, &resp);
 }
 
+static void elect_leaders_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)
+{
+	if (error)
+		refuse_election(c, retriable(error), slice_str(NO_ANSWER));
+	else
+		api_reply_body(c, body, len);
+}
+
 void api_do_elect_leaders(struct api_call *c)
 {
-	api_forward_call(c, ((const struct kp_elect_leaders_request *)c->request)->timeout_ms, elect_leaders_done);
+	const struct kp_elect_leaders_request *q = c->request;
+	if (c->version >= 1 && q->election_type != 0 && q->election_type != 1) /* Kafka has no code for it */
+		refuse_election(c, KERR_UNKNOWN_SERVER_ERROR, (struct slice){0});
+	else
+		api_forward_call(c, q->timeout_ms, elect_leaders_done);
 }
 
 static void reassignments_done(struct api_call *c, int16_t error, const uint8_t *body, size_t len)

@@ -145,13 +145,22 @@ static void fill_brokers(struct api_call *c, struct kp_metadata_response *resp)
 	}
 }
 
-/* Versions 10 and 11 have a field for ids that is not to be used yet: the whole request is refused, brokers and all (Kafka). */
+static bool asks_by_id(const struct kp_metadata_request *q)
+{
+	for (int32_t i = 0; i < q->topics_count; i++)
+		if (!uuid_is_zero(&q->topics[i].topic_id))
+			return true;
+	return false;
+}
+
+/* Versions 10 and 11 have a field for ids that is not to be used yet, and no version may name a topic by nothing at all: the whole request is
+ * refused, brokers and all (Kafka, which stumbles over the latter and has no code for it). */
 static bool refuse_ids(struct api_call *c)
 {
 	const struct kp_metadata_request *q = c->request;
-	bool bad = false;
-	for (int32_t i = 0; i < q->topics_count && c->version < 12; i++)
-		bad |= !q->topics[i].name.ptr || !uuid_is_zero(&q->topics[i].topic_id);
+	bool bad = false, by_id = asks_by_id(q);
+	for (int32_t i = 0; i < q->topics_count; i++)
+		bad |= c->version < 12 ? !q->topics[i].name.ptr || !uuid_is_zero(&q->topics[i].topic_id) : !by_id && !q->topics[i].name.ptr;
 	if (!bad)
 		return false;
 	struct kp_metadata_response resp;
@@ -163,7 +172,7 @@ static bool refuse_ids(struct api_call *c)
 		kp_metadata_response_topics_init(&resp.topics[i]);
 		resp.topics[i].name = q->topics[i].name.ptr ? q->topics[i].name : slice_str("");
 		resp.topics[i].topic_id = q->topics[i].topic_id;
-		resp.topics[i].error_code = KERR_INVALID_REQUEST;
+		resp.topics[i].error_code = c->version < 12 ? KERR_INVALID_REQUEST : KERR_UNKNOWN_SERVER_ERROR;
 	}
 	api_reply(c, &resp);
 	return true;
@@ -212,9 +221,7 @@ static bool *topics_to_skip(struct api_call *c, const struct kp_metadata_request
 static void fill_named(struct api_call *c, bool operations, struct kp_metadata_response *resp)
 {
 	const struct kp_metadata_request *q = c->request;
-	bool may_create = c->api->config->auto_create_topics && (c->version < 4 || q->allow_auto_topic_creation), by_id = false;
-	for (int32_t i = 0; i < q->topics_count; i++)
-		by_id |= !uuid_is_zero(&q->topics[i].topic_id);
+	bool may_create = c->api->config->auto_create_topics && (c->version < 4 || q->allow_auto_topic_creation), by_id = asks_by_id(q);
 	const bool *skip = topics_to_skip(c, q, by_id);
 	resp->topics = ARENA_ARRAY(&c->r->arena, resp_topic, (size_t)q->topics_count + 1);
 	for (int32_t i = 0; i < q->topics_count; i++) {
@@ -222,11 +229,10 @@ static void fill_named(struct api_call *c, bool operations, struct kp_metadata_r
 		if (skip[i])
 			continue;
 		resp_topic *out = &resp->topics[resp->topics_count++];
-		bool names_nothing = uuid_is_zero(&t->topic_id) && !t->name.ptr;
-		const struct image_topic *it = by_id ? image_find_topic_id(c->image, &t->topic_id) : names_nothing ? NULL : image_find_topic(c->image, t->name);
+		const struct image_topic *it = by_id ? image_find_topic_id(c->image, &t->topic_id) : image_find_topic(c->image, t->name);
 		if (it)
 			fill_topic(c, it, operations, out);
-		else if (by_id || names_nothing)
+		else if (by_id)
 			fill_unknown_id(c, &t->topic_id, out);
 		else
 			fill_missing(c, t->name, may_create, operations, out);
