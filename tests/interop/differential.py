@@ -41,6 +41,7 @@ class Side:
         self.name, self.port, self.apis = name, port, apis
         self.answers, self.conn, self.topic_ids, self.uuids, self.extra = [], None, {}, {}, []
         self.ranges = {}
+        self.places = [("127.0.0.1:%d" % port, "own address")]  # (text of this side alone, what both have)
 
     def begin(self):
         self.close()
@@ -134,7 +135,9 @@ class Side:
     # ---- what must differ ----
 
     def text(self, value):
-        """UUIDs by the order in which they appeared."""
+        """UUIDs by the order in which they appeared; without the folder, port and chroot of this side."""
+        for there, name in self.places:
+            value = value.replace(there, name)
         return UUID_TEXT.sub(lambda m: "uuid%d" % self.uuids.setdefault(m[0], len(self.uuids) + 1), value)
 
     def normal(self, api, name, value):
@@ -380,6 +383,9 @@ def main():
             second = Kafka(os.path.join(tmp, "second"), pair.cluster.opt.ports.take(), "127.0.0.1:%d/kafka-second" % pair.cluster.zk_port, **pair.conf).start()
             other = second.port
         run = Run(args, Side("Kafka", pair.kafka.port, apis), Side("Klamm", other, apis), apis)
+        folders = (os.path.join(pair.kafka.folder, "data"), os.path.join(tmp, "second", "data") if second else os.path.join(pair.cluster.dir, "data", "broker-1"))
+        for side, folder, chroot in zip(run.sides, folders, ("/kafka-side", "/kafka-second" if second else "/klamm-side")):
+            side.places += [(folder, "a folder"), (chroot, "/chroot")]
         only = run.everything()
         run.report(only)
         said = pair.cluster.reports()

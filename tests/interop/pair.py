@@ -66,7 +66,8 @@ class Pair:
 
     def __init__(self, tmp, build, ports, name="pair", **conf):
         self.cluster = Cluster(Options(tmp, build, ports), name)
-        self.conf = dict({k.replace(".", "__"): v for k, v in ALIKE.items()}, **conf)
+        self.conf = dict({k.replace(".", "__"): v for k, v in ALIKE.items()}, zookeeper__session__timeout__ms="6000", transaction__state__log__min__isr="1",
+            transaction__state__log__replication__factor="1", **conf)
         self.kafka = None
 
     def start(self):
@@ -77,7 +78,8 @@ class Pair:
         zk = "127.0.0.1:%d" % c.zk_port
         self.kafka = Kafka(os.path.join(c.dir, "kafka"), c.opt.ports.take(), zk + "/kafka-side", **self.conf).start()
         c.add_controller(101, zookeeper__connect=zk + "/klamm-side").start()
-        c.add_broker(1, zookeeper__connect=zk + "/klamm-side", **self.conf).start()
+        port = c.opt.ports.take()
+        c.add_broker(1, port=port, zookeeper__connect=zk + "/klamm-side", advertised__listeners="PLAINTEXT://127.0.0.1:%d" % port, **self.conf).start()
         c.zk_sessions.clear()  # nobody pings it
         c.wait_serving()
         return self
