@@ -171,8 +171,12 @@ static bool create_settled(struct push_pending *q, bool late)
 		if (written && (!t || all_led(t))) {
 			waits[i] = (struct uuid){{0}};
 		} else if (late) {
-			response->topics[i].error_code = KERR_REQUEST_TIMED_OUT;
-			response->topics[i].error_message = (struct slice){NULL, 0}; /* the work goes on */
+			struct kp_create_topics_response_topics *row = &response->topics[i];
+			row->error_code = KERR_REQUEST_TIMED_OUT; /* the work goes on; Kafka tells the id with it, and nothing else */
+			row->error_message = (struct slice){NULL, 0};
+			row->num_partitions = -1;
+			row->replication_factor = -1;
+			row->configs_count = 0;
 		} else {
 			settled = false;
 		}

@@ -674,6 +674,30 @@ def metadata_by_id(b):
 
 
 @case
+def metadata_by_nothing(b):
+    """[Q 8] v12 with neither name nor id: the whole request fails, and nothing else is told."""
+    topic = b.topic()
+    r = b.conn().ask("Metadata", 12, {"topics": [{"name": topic}, {"name": None}]})
+    check([(t["error_code"], t["name"], t["partitions"]) for t in r["topics"]] == [(-1, topic, []), (-1, "", [])], "topics: %s", r["topics"])
+    check((r["brokers"], r["cluster_id"], r["controller_id"]) == ([], None, -1), "the rest: %s", r)
+    r = b.conn().ask("Metadata", 12, {"topics": [{"topic_id": b.topic_id(topic), "name": None}, {"name": None}]})
+    check([t["error_code"] for t in r["topics"]] == [0] and r["brokers"], "beside an id it is not looked at: %s", r)
+
+
+@case
+def elect_unknown_type(b):
+    """Types of election that nobody knows fail as a whole, in the form of the request."""
+    topic = b.topic()
+
+    def ask(parts):
+        r = b.conn().ask("ElectLeaders", 2, {"election_type": 2, "topic_partitions": parts, "timeout_ms": 5000})
+        return r["error_code"], [(t["topic"], [(p["partition_id"], p["error_code"]) for p in t["partition_result"]]) for t in r["replica_election_results"]]
+    check(ask([{"topic": topic, "partitions": [0, 0]}]) == (-1, [(topic, [(0, -1), (0, -1)])]), "twice: %s", ask([{"topic": topic, "partitions": [0, 0]}]))
+    check(ask([{"topic": topic, "partitions": []}]) == (-1, [(topic, [])]), "no partition")
+    check(ask(None) == (-1, []), "all")
+
+
+@case
 def metadata_cluster(b):
     """[Q 8, U 13] cluster_id is never null and never changes; the controller is a broker of the list; no rights are told unless asked for."""
     seen = set()
@@ -770,9 +794,10 @@ def create_then_use(b):
 
 @case
 def create_timeout(b):
-    """[Q 11] timeout_ms 0: REQUEST_TIMED_OUT at once, the work goes on all the same."""
+    """[Q 11] timeout_ms 0: REQUEST_TIMED_OUT at once and nothing told, the work goes on all the same."""
     name = "b-now-%d" % os.getpid()
-    check(creates(b, 5, timeout=0, name=name)["error_code"] == 7, "at once")
+    r = creates(b, 5, timeout=0, name=name)
+    check((r["error_code"], r["num_partitions"], r["replication_factor"], r["configs"]) == (7, -1, -1, []), "at once: %s", r)
     end = time.monotonic() + 15
     while b.metadata([name])["topics"][0]["error_code"] != 0:
         check(time.monotonic() < end, "it is made")
