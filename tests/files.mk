@@ -84,7 +84,7 @@ EXTRA_DIST += tests/interop/clients/go/kafkago/main.go tests/interop/clients/go/
 
 # Stock clients, Kafka's tools, the report card, the differential test, Kafka and Klamm in turn on one log directory (see tests/interop/suite.py).
 check-interop: all
-	$(PYTHON) '$(top_srcdir)/tests/interop/suite.py' --build '$(abs_top_builddir)' $(if $(ONLY),--only '$(ONLY)') $(if $(RESUME),--resume) $(if $(WRITE),--write)
+	$(PYTHON) '$(top_srcdir)/tests/interop/suite.py' --build '$(abs_top_builddir)' $(if $(ONLY),--only '$(ONLY)') $(if $(RESUME),--resume) $(if $(WRITE),--write) $(if $(PORTS),--ports '$(PORTS)')
 .PHONY: check-interop
 
 # brokerd/group: the coordinator's core

@@ -100,7 +100,7 @@ class Side:
     def note(self, label, value):
         self.answers.append((label, "", value))
 
-    def until(self, what, condition, timeout=15.0):
+    def until(self, what, condition, timeout=60.0):
         end = time.monotonic() + timeout
         while True:
             value = condition()

@@ -112,11 +112,11 @@ def opens(options, run):
             broker.start()
             c.wait_serving()
             for topic, number, _, _ in all_parts:
-                c.until(lambda t=topic, n=number: (c.state(t, n) or {}).get("leader") == 1, "%s-%d has a leader" % (topic, number), 15)
+                c.until(lambda t=topic, n=number: (c.state(t, n) or {}).get("leader") == 1, "%s-%d has a leader" % (topic, number), 60)
             read_all(run, c.bootstrap(), all_parts)
             for topic in OLD:
                 check(refused(c.port(1), topic) == 43, "%s: a fetch from %s is answered with %d", turn, topic, refused(c.port(1), topic))
-            check(broker.term(10) == 0, "%s: SIGTERM ends with 0", turn)
+            check(broker.term(60) == 0, "%s: SIGTERM ends with 0", turn)
             for topic in OLD:
                 now = folder_bytes(os.path.join(data, topic + "-0"))
                 changed = sorted(n for n in set(now) | set(old[topic]) if now.get(n) != old[topic].get(n))

@@ -72,8 +72,8 @@ class Handover:
         self.ready()
 
     def stop_klamm(self):
-        check(self.c.broker(1).term(20) == 0, "brokerd ends with 0 after SIGTERM")
-        check(self.c.daemons["controller-101"].term(20) == 0, "controllerd ends with 0 after SIGTERM")
+        check(self.c.broker(1).term(60) == 0, "brokerd ends with 0 after SIGTERM")
+        check(self.c.daemons["controller-101"].term(60) == 0, "controllerd ends with 0 after SIGTERM")
         said = self.c.reports()
         check(not said, "%s", said)
         self.free()
@@ -81,7 +81,7 @@ class Handover:
     def free(self):
         """Nothing is left that would keep the other from starting."""
         z = self.zk()
-        self.c.until(lambda: z.get("/controller")[0] is None and not z.children("/brokers/ids"), "/controller and the broker's node are gone", 20)
+        self.c.until(lambda: z.get("/controller")[0] is None and not z.children("/brokers/ids"), "/controller and the broker's node are gone", 60)
         for name in os.listdir(self.data):
             path = os.path.join(self.data, name)
             check(not os.path.isdir(path) or re.fullmatch(r".*-\d+", name), "a folder that Kafka does not know: %s", name)
@@ -123,7 +123,7 @@ class Handover:
                 return True
             except OSError:
                 return False
-        self.c.until(serves, "all partitions serve", 30)
+        self.c.until(serves, "all partitions serve", 60)
 
     def create(self, name, partitions, **configs):
         c = self.client()
@@ -188,7 +188,7 @@ class Handover:
             def fetched(group=group):
                 answer = c.ask("OffsetFetch", 7, {"group_id": group, "topics": None})
                 return None if answer["error_code"] in (14, 15, 16) else answer
-            answer = self.c.until(fetched, "the coordinator of %s" % group, 20)
+            answer = self.c.until(fetched, "the coordinator of %s" % group, 60)
             check(answer["error_code"] == 0, "%s: %s", group, answer)
             out[group] = sorted((t["name"], p["partition_index"], p["committed_offset"], p["metadata"]) for t in answer["topics"] for p in t["partitions"])
             # its own limit of 5 s ends it with an empty answer and status 0
@@ -256,7 +256,7 @@ def killed(h):
     h.c.broker(1).kill()
     h.c.daemons["controller-101"].kill()
     z = h.zk()
-    h.c.until(lambda: z.get("/controller")[0] is None and not z.children("/brokers/ids"), "the sessions of the dead expire", 30)
+    h.c.until(lambda: z.get("/controller")[0] is None and not z.children("/brokers/ids"), "the sessions of the dead expire", 60)
     h.start_kafka()
     h.same(before, ends)
     h.write()
@@ -264,7 +264,7 @@ def killed(h):
     with open(os.path.join(h.kafka_dir, "kafka.pid"), encoding="ascii") as f:
         os.kill(int(f.read().split()[0]), 9)
     z = h.zk()
-    h.c.until(lambda: z.get("/controller")[0] is None and not z.children("/brokers/ids"), "the session of the dead expires", 40)
+    h.c.until(lambda: z.get("/controller")[0] is None and not z.children("/brokers/ids"), "the session of the dead expires", 60)
     h.start_klamm()
     h.same(before, ends)
     h.write()
@@ -280,7 +280,7 @@ def groups(h):
     h.start_kafka()
     furnish(h)
     c = h.client()
-    h.c.until(lambda: c.ask("FindCoordinator", 2, {"key": "by-kafka", "key_type": 0})["error_code"] == 0, "Kafka's coordinator", 30)
+    h.c.until(lambda: c.ask("FindCoordinator", 2, {"key": "by-kafka", "key_type": 0})["error_code"] == 0, "Kafka's coordinator", 60)
     c.close()
     h.commit("by-kafka")
     before = h.committed()

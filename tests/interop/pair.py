@@ -25,6 +25,7 @@ def endable():
 DOCUMENT = os.path.join(HERE, "..", "..", "docs", "COMPATIBILITY.md")
 ALIKE = {"num.partitions": "1", "default.replication.factor": "1", "min.insync.replicas": "1", "offsets.topic.num.partitions": "5",
          "offsets.topic.replication.factor": "1", "group.initial.rebalance.delay.ms": "0", "auto.create.topics.enable": "false", "log.retention.ms": "-1"}
+SESSION_MS = "18000"  # Kafka's default: no session ends because the machine is busy
 
 
 class Options:
@@ -66,7 +67,7 @@ class Pair:
 
     def __init__(self, tmp, build, ports, name="pair", **conf):
         self.cluster = Cluster(Options(tmp, build, ports), name)
-        self.conf = dict({k.replace(".", "__"): v for k, v in ALIKE.items()}, zookeeper__session__timeout__ms="6000", transaction__state__log__min__isr="1",
+        self.conf = dict({k.replace(".", "__"): v for k, v in ALIKE.items()}, zookeeper__session__timeout__ms=SESSION_MS, transaction__state__log__min__isr="1",
             transaction__state__log__replication__factor="1", **conf)
         self.kafka = None
 
@@ -77,7 +78,7 @@ class Pair:
         c.zk().create_all("/kafka-side", b"")
         zk = "127.0.0.1:%d" % c.zk_port
         self.kafka = Kafka(os.path.join(c.dir, "kafka"), c.opt.ports.take(), zk + "/kafka-side", **self.conf).start()
-        c.add_controller(101, zookeeper__connect=zk + "/klamm-side").start()
+        c.add_controller(101, zookeeper__connect=zk + "/klamm-side", zookeeper__session__timeout__ms=SESSION_MS).start()
         port = c.opt.ports.take()
         c.add_broker(1, port=port, zookeeper__connect=zk + "/klamm-side", advertised__listeners="PLAINTEXT://127.0.0.1:%d" % port, **self.conf).start()
         c.zk_sessions.clear()  # nobody pings it

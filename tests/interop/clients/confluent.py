@@ -94,8 +94,9 @@ def consume_group():
     return {"read": digest(sorted((m.partition(), m.offset(), m.value()) for m in got)), "committed": committed}
 
 
-def rebalance():
-    a, b = consumer(), consumer()
+def rebalance(strategy):
+    name, how = group + strategy, {"partition.assignment.strategy": strategy}
+    a, b = consumer(name, **how), consumer(name, **how)
 
     def shares(*want):
         def ask():
@@ -110,6 +111,23 @@ def rebalance():
     b.close()
     out["left"] = shares(2)
     a.close()
+    return out
+
+
+def static_member():
+    """A member that comes back under its instance id gets its share again; the group does not notice that it was away."""
+    name = group + "static"
+
+    def share(c):
+        c.subscribe([topic])
+        return until(lambda: c.poll(0.1) and False or len(c.assignment()))
+    first, second = consumer(name, **{"group.instance.id": "one"}), consumer(name, **{"group.instance.id": "one"})
+    out = {"first": share(first)}
+    first.close()
+    out["second"] = share(second)
+    d = admin.describe_consumer_groups([name])[name].result(90)
+    out["members"] = [(m.group_instance_id, len(m.assignment.topic_partitions)) for m in d.members]
+    second.close()
     return out
 
 
@@ -216,7 +234,9 @@ for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
 scenario("list offsets", list_offsets)
 scenario("seek, offset out of range", seek)
 scenario("consume in a group, commit", consume_group)
-scenario("second member joins and leaves", rebalance)
+for way in ("range", "cooperative-sticky"):
+    scenario("second member joins and leaves, " + way, rebalance, way)
+scenario("static member", static_member)
 scenario("commit and resume", resume)
 scenario("list and describe groups", describe_groups)
 scenario("alter committed offsets", alter_offsets)

@@ -2,7 +2,7 @@
 import threading
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.admin import ConfigResource, NewPartitions, NewTopic, OffsetSpec
+from kafka.admin import ConfigResource, MemberToRemove, NewPartitions, NewTopic, OffsetSpec
 from scenarios import COUNT, bootstrap, digest, plain, prefix, record, scenario, until
 
 admin = KafkaAdminClient(bootstrap_servers=bootstrap)
@@ -141,6 +141,21 @@ def rebalance():
     return out
 
 
+def static_member():
+    """A member that comes back under its instance id gets its share again; the group does not notice that it was away."""
+    name, out = prefix + "kp-static", {}
+    for turn in ("first", "second"):
+        c = consumer(name, group_instance_id="one")
+        c.subscribe([topic])
+        out[turn] = until(lambda: c.poll(100) and False or len(c.assignment()))
+        if turn == "second":
+            out["group"] = plain(admin.describe_groups([name]))
+        c.close()
+    out["removed"] = plain(admin.remove_group_members(name, [MemberToRemove(group_instance_id="one")]))
+    out["members"] = len(list(admin.describe_groups([name]).values())[0]["members"])
+    return out
+
+
 def resume():
     fill(20)
     first = consumer(max_poll_records=5)
@@ -226,6 +241,7 @@ scenario("list offsets", list_offsets)
 scenario("seek, offset out of range", seek)
 scenario("consume in a group, commit", consume_group)
 scenario("second member joins and leaves", rebalance)
+scenario("static member", static_member)
 scenario("commit and resume", resume)
 scenario("list and describe groups", describe_groups)
 scenario("alter, reset and delete committed offsets", alter_offsets)

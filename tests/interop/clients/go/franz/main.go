@@ -226,6 +226,29 @@ func rebalance(balancer kgo.GroupBalancer) (card.Map, error) {
 	return out, nil
 }
 
+// staticMember comes back under its instance id and gets its share again; the group does not notice that it was away.
+func staticMember() (card.Map, error) {
+	group, out := groupName+"static", card.Map{}
+	for _, turn := range []string{"first", "second"} {
+		c := inGroup(group, kgo.InstanceID("one"))
+		out[turn] = card.Digest(rows(read(c, 1))) != ""
+		c.Close()
+	}
+	d, err := admin.DescribeGroups(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	out["state"], out["members"] = d[group].State, len(d[group].Members)
+	gone, err := admin.LeaveGroup(ctx, kadm.LeaveGroup(group).InstanceIDs("one"))
+	if err != nil {
+		return nil, err
+	}
+	out["removed"] = card.Text(gone.Error())
+	d, err = admin.DescribeGroups(ctx, group)
+	out["left"] = d[group].State
+	return out, err
+}
+
 func resume() (card.Map, error) {
 	if err := fill(20); err != nil {
 		return nil, err
@@ -344,7 +367,7 @@ func cluster() (card.Map, error) {
 	n := 0
 	dirs[1].Each(func(d kadm.DescribedLogDir) { d.Topics.Each(func(kadm.DescribedLogDirPartition) { n++ }) })
 	return card.Map{"brokers": brokers.NodeIDs(), "logs": n, "elected": card.Text(elected[topic][0].Err), "producers": card.Text(producers[topic].Partitions[0].Err), "leader": ends[topic][0].NodeID,
-		"epoch": ends[topic][0].LeaderEpoch, "error": card.Text(ends[topic][0].Err)}, errors.Join(err, err2, err3, err4)
+		"epoch": ends[topic][0].LeaderEpoch, "answer": card.Text(ends[topic][0].Err)}, errors.Join(err, err2, err3, err4)
 }
 
 func main() {
@@ -362,6 +385,7 @@ func main() {
 	card.Scenario("consume in a group, commit", consumeGroup)
 	card.Scenario("second member joins and leaves, range", func() (card.Map, error) { return rebalance(kgo.RangeBalancer()) })
 	card.Scenario("second member joins and leaves, cooperative", func() (card.Map, error) { return rebalance(kgo.CooperativeStickyBalancer()) })
+	card.Scenario("static member", staticMember)
 	card.Scenario("commit and resume", resume)
 	card.Scenario("list and describe groups, lag", describeGroups)
 	card.Scenario("alter and delete committed offsets", alterOffsets)

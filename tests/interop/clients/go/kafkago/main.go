@@ -97,7 +97,7 @@ func listOffsets() (card.Map, error) {
 		return nil, fmt.Errorf("listed: %v", err)
 	}
 	p := r.Topics[name][0]
-	return card.Map{"first": p.FirstOffset, "last": p.LastOffset, "of a time": fmt.Sprint(p.Offsets[5].UnixMilli()), "error": card.Text(p.Error)}, nil
+	return card.Map{"first": p.FirstOffset, "last": p.LastOffset, "of a time": fmt.Sprint(p.Offsets[5].UnixMilli()), "answer": card.Text(p.Error)}, nil
 }
 
 // seek: kafka-go's reader has no policy for offsets that are not there, so they are fetched.
@@ -324,7 +324,7 @@ func election() (card.Map, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := card.Map{"error": card.Text(r.Error)}
+	out := card.Map{"answer": card.Text(r.Error)}
 	for _, p := range r.PartitionResults {
 		out[fmt.Sprint(p.Partition)] = card.Text(p.Error)
 	}

@@ -224,8 +224,12 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.Consum
 	}
 }
 
-func join(group string, limit int, commit bool) (*member, error) {
-	g, err := sarama.NewConsumerGroup(seeds, group, config())
+func join(group string, limit int, commit bool, instance ...string) (*member, error) {
+	c := config()
+	if len(instance) > 0 {
+		c.Consumer.Group.InstanceId = instance[0]
+	}
+	g, err := sarama.NewConsumerGroup(seeds, group, c)
 	if err != nil {
 		return nil, err
 	}
@@ -297,6 +301,37 @@ func rebalance() (card.Map, error) {
 	b.leave()
 	out["left"] = card.Until(func() bool { return a.owns(2) })
 	a.leave()
+	return out, nil
+}
+
+// staticMember comes back under its instance id and gets its share again; the group does not notice that it was away.
+func staticMember() (card.Map, error) {
+	group, out := groupName+"static", card.Map{}
+	for _, turn := range []string{"first", "second"} {
+		m, err := join(group, 0, false, "one")
+		if err != nil {
+			return nil, err
+		}
+		out[turn] = card.Until(func() bool { return m.owns(2) })
+		m.leave()
+	}
+	members := func() int {
+		d, err := admin.DescribeConsumerGroups([]string{group})
+		if err != nil || len(d) != 1 {
+			return -1
+		}
+		return len(d[0].Members)
+	}
+	out["members"] = members()
+	r, err := admin.RemoveMemberFromConsumerGroup(group, []string{"one"})
+	if err != nil {
+		return nil, err
+	}
+	out["removed"] = card.Text(r.Err)
+	for _, m := range r.Members {
+		out["removed "+*m.GroupInstanceId] = card.Text(m.Err)
+	}
+	out["left"] = members()
 	return out, nil
 }
 
@@ -405,6 +440,7 @@ func main() {
 	card.Scenario("seek, offset out of range", seek)
 	card.Scenario("consume in a group, commit", consumeGroup)
 	card.Scenario("second member joins and leaves", rebalance)
+	card.Scenario("static member", staticMember)
 	card.Scenario("commit and resume", resume)
 	card.Scenario("list and describe groups", describeGroups)
 	card.Scenario("alter and delete committed offsets", alterOffsets)
