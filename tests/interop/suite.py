@@ -73,8 +73,8 @@ def follow(p, log, found):
         if said:
             found[said[1]].append(said[2].strip())
             last = said[1]
-        elif last == "FAILED" and line.startswith("    "):
-            found["FAILED"][-1] += "\n" + line.rstrip()
+        elif last in ("FAILED", "known") and line.startswith("    "):
+            found[last][-1] += ("\n" if last == "FAILED" else ": ") + (line.rstrip() if last == "FAILED" else line.strip())
             last = None
 
 
