@@ -123,12 +123,26 @@ static json_t *entry_json(struct cluster *c, const entry *e, bool docs)
 	return o;
 }
 
-/* What the value would be without its own setting: the second of the synonyms. */
+/* "ms" of log.retention.ms */
+static const char *unit(const char *key)
+{
+	const char *dot = strrchr(key, '.');
+
+	return dot ? dot + 1 : key;
+}
+
+/* What the value would be without its own setting: the second of the synonyms, with its name if it counts in something else (log.retention.hours). */
 static const char *fallback(struct cluster *c, const entry *e, char *buf, size_t cap)
 {
+	const char *name;
+	bool other;
+
 	if (e->synonyms_count < 2 || e->is_sensitive)
 		return "";
-	snprintf(buf, cap, "%s (%s)", e->synonyms[1].value.ptr ? cluster_text(c, e->synonyms[1].value) : "", configs_source(e->synonyms[1].source));
+	name = cluster_text(c, e->synonyms[1].name);
+	other = strcmp(unit(name), unit(cluster_text(c, e->name))) != 0;
+	snprintf(buf, cap, "%s%s%s (%s)", other ? name : "", other ? "=" : "", e->synonyms[1].value.ptr ? cluster_text(c, e->synonyms[1].value) : "",
+	         configs_source(e->synonyms[1].source));
 	return buf;
 }
 

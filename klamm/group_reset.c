@@ -227,8 +227,10 @@ static int ask(struct reset *r, int64_t time, size_t member)
 	for (size_t i = 0; i < r->count; i++)
 		spots[i] = (struct offset_spot){.topic = r->rows[i].topic, .partition = r->rows[i].partition, .time = time};
 	code = offsets_find(r->cluster, spots, r->count, PATIENCE_MS);
-	for (size_t i = 0; !code && i < r->count; i++)
+	for (size_t i = 0; !code && i < r->count; i++) {
 		*(int64_t *)(void *)((char *)&r->rows[i] + member) = spots[i].offset;
+		r->rows[i].absent |= spots[i].error == KERR_UNKNOWN_TOPIC_OR_PARTITION;
+	}
 	mem_free(spots);
 	return code;
 }
@@ -401,7 +403,7 @@ static int run(struct reset *r)
 		return code;
 	for (size_t i = 0; i < r->count; i++)
 		if (r->rows[i].problem)
-			return cli_fail(r->cli, CLI_REFUSED, "Leave it out with --topic TOPIC:PARTITION,...; nothing was changed.",
+			return cli_fail(r->cli, r->rows[i].absent ? CLI_NO_SUCH : CLI_REFUSED, "Leave it out with --topic TOPIC:PARTITION,...; nothing was changed.",
 			                "topic %s partition %d of group %s cannot be reset: %s", r->rows[i].topic, r->rows[i].partition, r->group, r->rows[i].problem);
 	if (r->execute && (code = commit(r)))
 		return code;

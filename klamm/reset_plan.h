@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/err.h"
@@ -26,6 +27,7 @@ struct reset_row {
 	int64_t given;          /* RESET_FILE */
 	int64_t wanted;         /* result, before it was brought into [first, end] */
 	int64_t next;           /* result */
+	bool absent;            /* there is no such partition */
 	const char *problem;    /* why this partition cannot be reset; NULL = it can */
 };
 
