@@ -1,5 +1,6 @@
 /* group_join.c: the calls that members make: JoinGroup, SyncGroup, Heartbeat, LeaveGroup (internal-topics.md 4.1 to 4.3). */
 #include "brokerd/group/group_priv.h"
+#include "common/wire/cursor.h"
 
 #define NEW_MEMBER_MS (5 * 60 * 1000) /* a new member's first join waits at most this long */
 
@@ -14,6 +15,21 @@ struct static_undo {
 };
 
 /* ---- answers ---- */
+
+/* Texts of an answer go into one piece of its arena: there are thousands of answers at a time. */
+static void own(struct arena *a, struct slice **texts, int count)
+{
+	size_t bytes = 0;
+	for (int i = 0; i < count; i++)
+		bytes += texts[i]->len;
+	uint8_t *p = arena_alloc(a, bytes);
+	for (int i = 0; i < count; i++) {
+		struct slice s = *texts[i];
+		if (s.ptr)
+			*texts[i] = slice_make(p, s.len);
+		p = put_bytes(p, s.ptr, s.len);
+	}
+}
 
 void group_join_error(struct groups_call *c, struct slice member, int16_t err, struct groups_out *out)
 {
@@ -30,14 +46,15 @@ static void put_members(const struct groups *g, const struct group *gr, struct g
 	struct kp_join_group_response *resp = c->response;
 	const struct roster *r = gr->roster;
 	int32_t n = 0;
-	resp->members = ARENA_ARRAY(c->arena, struct kp_join_group_response_members, r->count);
+	resp->members = arena_alloc(c->arena, sizeof(*resp->members) * ((size_t)r->count + 1));
 	LIST_FOR(it, &r->members) {
 		const struct member *m = LIST_ENTRY(it, struct member, link);
 		struct kp_join_group_response_members *to = &resp->members[n++];
 		kp_join_group_response_members_init(to);
-		to->member_id = group_copy_to(c->arena, member_id(m));
-		to->group_instance_id = group_copy_to(c->arena, member_instance(m));
-		to->metadata = group_copy_to(c->arena, group_member_metadata(m, gr->protocol));
+		to->member_id = member_id(m);
+		to->group_instance_id = member_instance(m);
+		to->metadata = group_member_metadata(m, gr->protocol);
+		own(c->arena, (struct slice *[]){&to->member_id, &to->group_instance_id, &to->metadata}, 3);
 	}
 	resp->members_count = n;
 	(void)g;
@@ -48,10 +65,11 @@ void group_answer_join(const struct groups *g, const struct member *m, struct gr
 	struct kp_join_group_response *resp = c->response;
 	kp_join_group_response_init(resp);
 	resp->generation_id = m->group->generation;
-	resp->protocol_type = group_copy_to(c->arena, group_name_text(g, m->group->protocol_type));
-	resp->protocol_name = group_copy_to(c->arena, group_name_text(g, m->group->protocol));
-	resp->leader = group_copy_to(c->arena, leader);
-	resp->member_id = group_copy_to(c->arena, member_id(m));
+	resp->protocol_type = group_name_text(g, m->group->protocol_type);
+	resp->protocol_name = group_name_text(g, m->group->protocol);
+	resp->leader = leader;
+	resp->member_id = member_id(m);
+	own(c->arena, (struct slice *[]){&resp->protocol_type, &resp->protocol_name, &resp->leader, &resp->member_id}, 4);
 	resp->skip_assignment = skip;
 	if (members)
 		put_members(g, m->group, c);
@@ -74,9 +92,10 @@ void group_answer_sync(const struct groups *g, const struct member *m, struct gr
 		return;
 	}
 	kp_sync_group_response_init(resp);
-	resp->protocol_type = group_copy_to(c->arena, group_name_text(g, m->group->protocol_type));
-	resp->protocol_name = group_copy_to(c->arena, group_name_text(g, m->group->protocol));
-	resp->assignment = group_copy_to(c->arena, blob_slice(m->assignment));
+	resp->protocol_type = group_name_text(g, m->group->protocol_type);
+	resp->protocol_name = group_name_text(g, m->group->protocol);
+	resp->assignment = blob_slice(m->assignment);
+	own(c->arena, (struct slice *[]){&resp->protocol_type, &resp->protocol_name, &resp->assignment}, 3);
 	answer(out, c);
 }
 

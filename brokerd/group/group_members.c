@@ -199,20 +199,21 @@ static struct protocol_count *vote_of(const struct groups *g, const struct membe
 uint32_t group_roster_vote(struct groups *g, struct group *gr)
 {
 	struct protocol_count *best = NULL;
+	const struct protocols *all = LIST_ENTRY(gr->roster->members.next, struct member, link)->protocols;
+	uint32_t voter = 0;
+	/* what everybody knows, the first one does */
+	for (uint32_t i = 0; i < all->count; i++)
+		count_find(g, gr, all->items[i].name)->votes = 0;
 	LIST_FOR(it, &gr->roster->members) {
 		struct protocol_count *c = vote_of(g, LIST_ENTRY(it, struct member, link));
-		if (c)
-			c->votes = 0;
-	}
-	LIST_FOR(it, &gr->roster->members) {
-		struct protocol_count *c = vote_of(g, LIST_ENTRY(it, struct member, link));
-		if (c)
-			c->votes++;
+		voter++;
+		if (c && c->votes++ == 0)
+			c->first = voter;
 	}
 	/* of equal ones the one that the earliest member wants */
-	LIST_FOR(it, &gr->roster->members) {
-		struct protocol_count *c = vote_of(g, LIST_ENTRY(it, struct member, link));
-		if (c && (!best || c->votes > best->votes))
+	for (uint32_t i = 0; i < all->count; i++) {
+		struct protocol_count *c = count_find(g, gr, all->items[i].name);
+		if (c->count == gr->roster->count && c->votes && (!best || c->votes > best->votes || (c->votes == best->votes && c->first < best->first)))
 			best = c;
 	}
 	return best ? best->name : 0;

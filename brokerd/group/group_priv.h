@@ -121,7 +121,7 @@ struct member {
 };
 
 /* How many members of a group know a protocol. */
-struct protocol_count { struct hnode node; struct group *group; uint32_t name, count, votes; };
+struct protocol_count { struct hnode node; struct group *group; uint32_t name, count, votes, first; }; /* votes, first voter: of the last vote */
 
 /* Of a group that has members, or ids given out, or is rebalancing. */
 struct roster {
@@ -314,7 +314,6 @@ struct pen *group_pen_new(void);
 void group_pen_free(struct pen *p);
 void group_pen_offset(struct pen *p, struct slice group, struct slice topic, const struct offset *o, struct slice metadata, int64_t expire_ms);
 void group_pen_offset_tombstone(struct pen *p, struct slice group, struct slice topic, int32_t partition);
-void group_pen_group(struct pen *p, struct slice group, const struct kp_group_metadata_value *v);
 void group_pen_group_tombstone(struct pen *p, struct slice group);
 uint32_t group_pen_count(const struct pen *p);
 size_t group_pen_bytes(const struct pen *p);
@@ -326,9 +325,13 @@ struct record {
 	struct slice group, topic;
 	int32_t partition;
 	struct kp_offset_commit_value offset;
-	struct kp_group_metadata_value members;
+	struct kp_group_metadata_value value; /* of a group; its members_count members by group_record_member */
+	int16_t version;
+	struct slice members;                 /* their bytes */
 };
 MUST_CHECK int group_record_parse(struct slice key, struct slice value, struct arena *a, struct record *ret_r);
+/* The i-th member, one after the other; *at is r->members before the first. They have been read once: none is broken. */
+void group_record_member(const struct record *r, int32_t i, struct slice *at, struct kp_group_metadata_value_members *ret_m);
 /* The group's record as it stands; assignments: by member.ordinal, NULL: the members' own. */
 void group_record(struct groups *g, const struct group *gr, const struct slice *assignments, struct pen *p);
 

@@ -194,28 +194,43 @@ static void load_member(struct groups *g, struct group *gr, const struct kp_grou
 	group_session_start(g, m, g->base_ms); /* from the end of loading on */
 }
 
-static void load_group(struct groups *g, struct group *gr, const struct kp_group_metadata_value *v)
+static void load_group(struct groups *g, struct group *gr, const struct record *r)
 {
+	const struct kp_group_metadata_value *v = &r->value;
+	struct kp_group_metadata_value_members mv;
+	struct slice at = r->members;
 	group_roster_drop(g, gr);
 	set_names(g, gr, v);
 	gr->generation = v->generation;
 	gr->state_ms = v->current_state_timestamp;
 	gr->state = v->members_count > 0 ? GROUP_STABLE : GROUP_EMPTY;
-	for (int32_t i = 0; i < v->members_count; i++)
-		load_member(g, gr, v, &v->members[i]);
+	for (int32_t i = 0; i < v->members_count; i++) {
+		group_record_member(r, i, &at, &mv);
+		load_member(g, gr, v, &mv);
+	}
 	if (gr->roster && gr->roster->count > g->largest)
 		g->largest = gr->roster->count;
 }
 
 /* The live group wrote it: its assignment holds from now on. */
-static void adopt_group(struct groups *g, struct group *gr, const struct kp_group_metadata_value *v)
+static void adopt_group(struct groups *g, struct group *gr, const struct record *r)
 {
+	const struct kp_group_metadata_value *v = &r->value;
+	struct kp_group_metadata_value_members mv;
+	struct slice bytes = r->members;
 	if (gr->generation != v->generation || (gr->state != GROUP_COMPLETING && gr->state != GROUP_STABLE))
 		return;
+	/* the record has them in the order of the roster; if nobody went since, that is still it */
+	struct list *at = gr->roster->members.next;
 	for (int32_t i = 0; i < v->members_count; i++) {
-		struct member *m = group_member_find(g, gr, v->members[i].member_id);
+		struct member *m = at == &gr->roster->members ? NULL : LIST_ENTRY(at, struct member, link);
+		group_record_member(r, i, &bytes, &mv);
+		if (m && slice_eq(member_id(m), mv.member_id))
+			at = at->next;
+		else
+			m = group_member_find(g, gr, mv.member_id);
 		if (m && !m->pending)
-			group_member_set_assignment(g, m, v->members[i].assignment);
+			group_member_set_assignment(g, m, mv.assignment);
 	}
 	if (gr->state == GROUP_COMPLETING)
 		group_to(g, gr, GROUP_STABLE, v->current_state_timestamp);
@@ -245,9 +260,9 @@ static void replay_group(struct groups *g, const struct record *r, int64_t offse
 	} else {
 		gr->meta_offset = offset;
 		if (g->loaded)
-			adopt_group(g, gr, &r->members);
+			adopt_group(g, gr, r);
 		else
-			load_group(g, gr, &r->members);
+			load_group(g, gr, r);
 	}
 	group_settle(g, gr);
 }

@@ -195,9 +195,11 @@ static void begin_generation(struct groups *g, struct group *gr, int64_t now_ms,
 	group_to(g, gr, GROUP_COMPLETING, now_ms);
 	group_tell(g, gr, GROUPS_GENERATION, r->leader, NULL, 0);
 	r->unsynced = r->count;
+	int32_t timeout_ms = 0;
 	LIST_FOR(it, &r->members) {
 		struct member *m = LIST_ENTRY(it, struct member, link);
 		struct groups_call *c = group_member_take_join(m);
+		timeout_ms = m->rebalance_timeout_ms > timeout_ms ? m->rebalance_timeout_ms : timeout_ms;
 		m->is_new = false;
 		m->pending_sync = true;
 		group_session_start(g, m, now_ms);
@@ -205,7 +207,7 @@ static void begin_generation(struct groups *g, struct group *gr, int64_t now_ms,
 			group_answer_join(g, m, c, member_id(r->leader), m == r->leader, false, out);
 	}
 	/* KAFKA-9752: who does not sync in time goes */
-	wait_for_joins(g, r, group_roster_rebalance_timeout_ms(r), now_ms);
+	wait_for_joins(g, r, timeout_ms, now_ms);
 }
 
 static void complete_join(struct groups *g, struct group *gr, int64_t now_ms, struct groups_out *out)

@@ -103,5 +103,8 @@ void wire_encode_frame(const struct wire_struct *head_desc, int16_t head_version
 /* Bytes that wire_encode would append, moved records included. */
 size_t wire_size(const struct wire_struct *desc, int16_t version, const void *msg);
 
+/* Writes those bytes, wire_size of them, to memory of the caller's; gives the byte behind them. The message has no chains of records (asserted). */
+uint8_t *wire_write(const struct wire_struct *desc, int16_t version, const void *msg, uint8_t *to);
+
 /* Whether both would decode to the same after encoding in this version. Records are compared by bytes (chain must be NULL). */
 bool wire_equal(const struct wire_struct *desc, int16_t version, const void *x, const void *y);

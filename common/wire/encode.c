@@ -380,6 +380,13 @@ void wire_encode(const struct wire_struct *desc, int16_t version, const void *ms
 	writer_finish(&w, begin, copied);
 }
 
+uint8_t *wire_write(const struct wire_struct *desc, int16_t version, const void *msg, uint8_t *to)
+{
+	struct writer w = {.form = form_make(desc, version), .p = to, .piece = to};
+	write_struct(&w, desc, msg);
+	return w.p;
+}
+
 void wire_encode_frame(const struct wire_struct *head_desc, int16_t head_version, const void *head,
 		       const struct wire_struct *desc, int16_t version, const void *msg, struct chain *out)
 {

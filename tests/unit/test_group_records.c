@@ -3,6 +3,7 @@
 #include "tests/unit/group_world.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "brokerd/group/group_priv.h"
@@ -61,7 +62,11 @@ static void check_same(struct slice key, struct slice value)
 		struct offset o = {.partition = r.partition, .leader_epoch = r.offset.leader_epoch, .offset = r.offset.offset, .commit_ms = r.offset.commit_timestamp};
 		group_pen_offset(p, r.group, r.topic, &o, r.offset.metadata, r.offset.expire_timestamp);
 	} else {
-		group_pen_group(p, r.group, &r.members);
+		struct groups_config cfg = {.max_size = INT32_MAX};
+		struct groups *g = groups_new(0, 0, 1, &cfg);
+		CU_ASSERT_EQUAL(groups_replay(g, key, value, 0, -1), 0);
+		group_record(g, group_find(g, r.group), NULL, p);
+		groups_free(g);
 	}
 	struct groups_write *w = group_pen_finish(p);
 	CU_ASSERT(slice_eq(w->records[0].key, key));
@@ -287,6 +292,89 @@ static void test_unknown(void)
 	world_end(&w);
 }
 
+static void test_group_cut(void)
+{
+	/* a group's value that ends anywhere before its end, or promises more members than it has, is skipped whole */
+	struct world w;
+	const char *ids[2];
+	world_begin(&w);
+	stable_of(&w, "g", ids, 2, "range:meta");
+	const struct logged *l = &w.log[w.log_count - 1];
+	struct slice key = slice_make(l->key, l->key_len);
+	for (int version = 0; version <= 3; version++) {
+		for (size_t n = 0; n < l->value_len; n++) {
+			uint8_t *cut = malloc(n + 1); /* so that a byte too much is seen */
+			memcpy(cut, l->value, n);
+			if (n > 1)
+				cut[1] = (uint8_t)version;
+			struct groups *g = groups_new(0, 0, 1, &w.cfg);
+			int err = groups_replay(g, key, slice_make(cut, n), 1, -1);
+			if (version == 3)
+				CU_ASSERT_EQUAL(err, ERR_CORRUPT);
+			CU_ASSERT_EQUAL(groups_stats(g).groups, err ? 0 : 1);
+			groups_free(g);
+			free(cut);
+		}
+	}
+	size_t count_at = 2 + 2 + 8 + 4 + 2 + 5 + 2 + strlen(ids[0]) + 8;
+	CU_ASSERT_EQUAL(be32_get(l->value + count_at), 2);
+	for (int i = 0; i < 4; i++) {
+		static const uint32_t counts[] = {3, 0x7fffffff, 0x80000000, 0xffffffff};
+		struct groups *g = groups_new(0, 0, 1, &w.cfg);
+		be32_put(l->value + count_at, counts[i]);
+		CU_ASSERT_EQUAL(groups_replay(g, key, slice_make(l->value, l->value_len), 1, -1), ERR_CORRUPT);
+		CU_ASSERT_EQUAL(groups_stats(g).groups, 0);
+		groups_free(g);
+	}
+	world_end(&w);
+}
+
+/* The last record of the log is a group's, and the schema would have written the same. */
+static void as_by_schema(const struct world *w)
+{
+	const struct logged *l = &w->log[w->log_count - 1];
+	struct slice in = slice_make(l->value + 2, l->value_len - 2);
+	struct kp_group_metadata_value v;
+	struct chain again;
+	struct arena a;
+	uint8_t *bytes = malloc(l->value_len);
+	arena_init(&a, 0);
+	chain_init(&again);
+	CU_ASSERT_EQUAL(be16_get(l->key), 2);
+	CU_ASSERT_EQUAL(be16_get(l->value), 3);
+	CU_ASSERT_EQUAL_FATAL(wire_decode(&kp_group_metadata_value_desc, 3, &in, &a, &v), 0);
+	CU_ASSERT_EQUAL(in.len, 0);
+	wire_encode(&kp_group_metadata_value_desc, 3, &v, &again);
+	CU_ASSERT_EQUAL_FATAL(again.bytes, l->value_len - 2);
+	chain_flatten(&again, bytes);
+	CU_ASSERT(memcmp(bytes, l->value + 2, l->value_len - 2) == 0);
+	chain_clear(&again);
+	arena_fini(&a);
+	free(bytes);
+}
+
+static void test_group_written(void)
+{
+	/* a group's record, written by hand: members with and without names of their own, an empty generation, a static member's replacement */
+	struct world w;
+	const char *ids[3];
+	world_begin(&w);
+	int32_t generation = stable_of(&w, "g", ids, 3, "range:meta roundrobin:other");
+	as_by_schema(&w);
+	for (int i = 0; i < 3; i++)
+		leave(&w, 3, "g", ids[i], NULL);
+	CU_ASSERT_EQUAL(state_of(&w, "g"), 'E');
+	as_by_schema(&w); /* nobody, no protocol, no leader */
+	stable_static(&w, "s", ids, 2);
+	as_by_schema(&w);
+	join(&w, 9, "s", "", "i0", "range:x rr:y"); /* its instance comes back */
+	as_by_schema(&w);
+	world_reload(&w);
+	CHECK_TEXT(describe(&w, "s"), "Stable consumer range 2");
+	CU_ASSERT(generation > 0);
+	world_end(&w);
+}
+
 static void test_written(void)
 {
 	/* what a commit writes: key 1, value 3; with a retention of its own value 1 */
@@ -315,4 +403,4 @@ static void test_written(void)
 }
 
 UNIT_MAIN("group_records", {"golden", test_golden}, {"offset_versions", test_offset_versions}, {"group_versions", test_group_versions},
-	{"old_groups_expire", test_old_groups_expire}, {"unknown", test_unknown}, {"written", test_written})
+	{"old_groups_expire", test_old_groups_expire}, {"unknown", test_unknown}, {"written", test_written}, {"group_written", test_group_written}, {"group_cut", test_group_cut})
