@@ -419,6 +419,12 @@ static void on_checkpoint_asked(void *ctx, struct ask_checkpoint *k)
 	checkpoints_ask(b->checkpoints, &a->wait);
 }
 
+static void on_file_starts(void *ctx, struct shard_starts *q)
+{
+	struct broker *b = ctl_owner(ctx);
+	checkpoints_file_starts(b->checkpoints, q);
+}
+
 static void on_link_opened(void *ctx)
 {
 	struct broker *b = ctx;
@@ -630,7 +636,7 @@ static void dirs_run(struct job *j)
 static void take_dirs(struct broker *b)
 {
 	b->dirs = b->opened;
-	b->host = (struct shard_host){.ctx = b->ctl, .propose = ctl_propose, .dir_failed = on_dir_failed, .replica_deleted = ctl_replica_deleted};
+	b->host = (struct shard_host){.ctx = b->ctl, .propose = ctl_propose, .dir_failed = on_dir_failed, .replica_deleted = ctl_replica_deleted, .file_starts = on_file_starts};
 	b->services = (struct ask_services){.control = b->control, .ctx = b->ctl, .forward = ctl_forward, .producer_ids = ctl_producer_ids, .zk_ctx = b->reg, .zk_offsets = consumers_serve,
 					     .broker = b, .checkpoint = on_checkpoint_asked, .dirs = b->dirs};
 	make_loops(b);

@@ -214,6 +214,24 @@ void checkpoints_ask(struct checkpoints *c, struct checkpoint_wait *w)
 	checkpoints_refresh(c);
 }
 
+struct starts_ask { /* in shard_starts.priv */
+	struct checkpoint_wait wait;
+	struct shard_starts *q;
+};
+_Static_assert(sizeof(struct starts_ask) <= sizeof(((struct shard_starts *)0)->priv), "shard_starts.priv is too small");
+
+static void starts_written(struct checkpoint_wait *w)
+{
+	shard_starts_filed(CONTAINER_OF(w, struct starts_ask, wait)->q);
+}
+
+void checkpoints_file_starts(struct checkpoints *c, struct shard_starts *q)
+{
+	struct starts_ask *a = (struct starts_ask *)(void *)q->priv;
+	*a = (struct starts_ask){.wait = {.done = starts_written}, .q = q};
+	checkpoints_ask(c, &a->wait);
+}
+
 void checkpoints_final(struct checkpoints *c, void (*done)(void *ctx), void *ctx)
 {
 	c->done = done;

@@ -76,5 +76,6 @@ struct checkpoint_wait {
 };
 /* w->done runs when the log starts as they are now are in the files. w is the caller's until then. */
 void checkpoints_ask(struct checkpoints *c, struct checkpoint_wait *w);
+void checkpoints_file_starts(struct checkpoints *c, struct shard_starts *q); /* the same for a shard: ends in shard_starts_filed */
 void checkpoints_final(struct checkpoints *c, void (*done)(void *ctx), void *ctx);
 void checkpoints_free(struct checkpoints *c);

@@ -188,9 +188,15 @@ void fetcher_mark(struct partition *p)
 	fo->state = FOLLOW_READY;
 	list_remove(&fo->work);
 	if (!fo->in_session || fo->sent_offset != log_end_offset(p->log) || fo->sent_epoch != p->core.leader_epoch ||
-	    fo->sent_last_epoch != follow_last_epoch(p) || fo->sent_start != log_start_offset(p->log))
+	    fo->sent_last_epoch != follow_last_epoch(p) || fo->sent_start != partition_filed_start(p))
 		list_push_back(&f->changed, &fo->work);
 	fetcher_kick(f);
+}
+
+void fetcher_start_filed(struct partition *p)
+{
+	if (p->follow.fetcher && p->follow.state == FOLLOW_READY)
+		fetcher_mark(p);
 }
 
 void fetcher_delay(struct partition *p, int64_t us)
@@ -433,7 +439,7 @@ static void build_changed(struct builder *b, struct fetcher *f)
 		rp->current_leader_epoch = fo->sent_epoch = p->core.leader_epoch;
 		rp->fetch_offset = fo->sent_offset = log_end_offset(p->log);
 		rp->last_fetched_epoch = fo->sent_last_epoch = follow_last_epoch(p);
-		rp->log_start_offset = fo->sent_start = log_start_offset(p->log);
+		rp->log_start_offset = fo->sent_start = partition_filed_start(p);
 		rp->partition_max_bytes = f->s->config->replica_fetch_max_bytes;
 		fo->sent_round = f->round_number;
 		fo->in_session = true;

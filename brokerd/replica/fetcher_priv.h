@@ -60,6 +60,7 @@ struct depose_item {
 void fetcher_kick(struct fetcher *f);                 /* looks for work at the end of the turn */
 void fetcher_mark(struct partition *p);               /* ready: to be named in the next round if the session has something else */
 void fetcher_delay(struct partition *p, int64_t us);
+void fetcher_start_filed(struct partition *p);        /* the leader may hear of a newer start */
 void fetcher_set_busy(struct partition *p);           /* out of the rounds until fetcher_mark */
 void fetcher_set_failed(struct partition *p);
 void fetcher_unbusy(struct fetcher *f);

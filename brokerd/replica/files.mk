@@ -16,4 +16,5 @@ libkreplica_a_SOURCES = \
 	brokerd/replica/produce.c \
 	brokerd/replica/replica.c brokerd/replica/replica.h \
 	brokerd/replica/shard.c brokerd/replica/shard.h brokerd/replica/shard_priv.h \
-	brokerd/replica/shard_apply.c
+	brokerd/replica/shard_apply.c \
+	brokerd/replica/starts.c

@@ -197,8 +197,10 @@ static void move_hw(struct partition *p, int64_t leader_hw)
 static void raise_start(struct partition *p, int64_t leader_start)
 {
 	int64_t to = leader_start < p->high_watermark ? leader_start : p->high_watermark;
-	if (to > log_start_offset(p->log))
-		log_advance_start(p->log, to);
+	if (to <= log_start_offset(p->log))
+		return;
+	log_advance_start(p->log, to);
+	starts_file(p);
 }
 
 static void on_records(struct partition *p, struct slice records, struct buf *frame)

@@ -57,6 +57,7 @@ struct partition *partition_new(struct shard *s, struct slice topic, const struc
 	list_init(&p->deletes);
 	list_init(&p->watches);
 	list_init(&p->proposing_link);
+	list_init(&p->starts_link);
 	list_init(&p->follow.link);
 	list_init(&p->follow.work);
 	return p;
@@ -66,6 +67,7 @@ void partition_free(struct partition *p)
 {
 	if (!p)
 		return;
+	list_remove(&p->starts_link);
 	while (!list_empty(&p->watches)) {
 		struct partition_watch *w = LIST_ENTRY(p->watches.next, struct partition_watch, link);
 		list_remove(&w->link);
@@ -288,6 +290,7 @@ static void opened(struct partition *p, const struct open_job *o)
 	p->log = o->log;
 	log_attach(p->log, p->shard->loop, &ev);
 	/* section 8: the checkpoint, bounded by the log; 0 without one */
+	p->start_filed = log_start_offset(p->log);
 	p->high_watermark = clamp(o->open.high_watermark, log_start_offset(p->log), log_end_offset(p->log));
 	log_set_high_watermark(p->log, p->high_watermark);
 	move_to(p, PARTITION_IDLE, o->open.create ? "created" : "opened");

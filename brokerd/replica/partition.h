@@ -113,6 +113,9 @@ struct partition {
 	struct list watches;
 	struct list proposing_link;  /* in shard.proposing while a proposal is open or a suspension lasts */
 	struct follow follow;
+	/* Where the log begins by what stands in its files: a follower may say no more than that, since it may lead after a crash (starts.c). */
+	int64_t start_filed, start_asked;
+	struct list starts_link;     /* in shard.starts_due or shard.starts_asked */
 	uint64_t bytes_in, records_in, bytes_out, records_out; /* statistics */
 };
 

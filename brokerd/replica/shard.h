@@ -23,6 +23,13 @@ struct replica_config { /* broker-wide, Kafka's keys */
 	const char *inter_broker_listener;
 };
 
+struct shard_starts {
+	struct msg msg;
+	struct shard *shard;
+	void *priv[4]; /* the control loop's */
+};
+void shard_starts_filed(struct shard_starts *q);
+
 /* What a shard needs from the control loop. All are posted: the functions run on the CONTROL loop (the shard posts a message that calls them). */
 struct shard_host {
 	void *ctx;
@@ -35,6 +42,9 @@ struct shard_host {
 	void (*replica_deleted)(void *ctx, const struct uuid *topic_id, const char *topic);
 	/* The image wants a replica here that is not on disk and may not be made empty (E1). Said once per replica; may be NULL. */
 	void (*replica_missing)(void *ctx, const struct uuid *topic_id, const char *topic, int32_t partition);
+	/* Log starts that followers took over have to stand in the checkpoint files: then shard_starts_filed(q). One question a shard at a time.
+	 * NULL: they need not. */
+	void (*file_starts)(void *ctx, struct shard_starts *q);
 };
 
 struct shard_init {

@@ -17,6 +17,9 @@ struct shard {
 	const struct replica_config *config;
 	struct image *image; /* the newest seen */
 	bool active, stopping;
+	struct list starts_due, starts_asked; /* partitions whose log start is to be filed; is being filed */
+	struct shard_starts starts;
+	bool starts_out;
 	bool applying; /* not all changes of that image are through */
 	struct shard_listener listener; /* functions NULL: nobody */
 
@@ -75,6 +78,9 @@ static inline int64_t shard_now_ms(const struct shard *s) { return loop_now_ms(s
 
 /* the host: posted to the control loop */
 void shard_host_propose(struct shard *s, struct partition *p);
+/* starts.c */
+int64_t partition_filed_start(const struct partition *p); /* of an open log */
+void starts_file(struct partition *p);                    /* its start was raised */
 void shard_host_dir_failed(struct shard *s, struct log_dir *dir);
 void shard_host_deleted(struct shard *s, const struct partition *p);
 void shard_host_missing(struct shard *s, const struct partition *p);

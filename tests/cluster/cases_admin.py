@@ -275,6 +275,26 @@ def delete_of_records(c):
     c.until(lambda: earliest(c, "d", 0) == 400, "whoever leads begins at 400", 20)
 
 
+def deleted_stays_deleted(c):
+    """What DeleteRecords answered for is gone under any leader: everything is killed right after the answer, and the leader of then stays away."""
+    c.start(min__insync__replicas=1)
+    c.create_topic("d", 3, 3)
+    for p in range(3):
+        c.kcat("-P", "-t", "d", "-p", p, "-X", "acks=all", data=b"".join(b"%d\n" % i for i in range(300)))
+    c.isr_is("d", 3, 3)
+    for round in range(3):
+        leader = c.state("d", round)["leader"]
+        check(delete_records(c, leader, "d", {round: 100}) == {round: (100, NONE)}, "100 records are gone")
+        for d in c.controllers() + c.brokers():  # controllers first: the ISR stays as it is
+            d.kill()
+        for d in c.controllers() + [b for b in c.brokers() if b is not c.broker(leader)]:
+            d.start()
+        c.until(lambda: c.state("d", round)["leader"] not in (-1, leader) and c.serves("d", round), "another one leads", 40)
+        check(earliest(c, "d", round) == 100, "it begins at 100 still, not at %s", earliest(c, "d", round))
+        c.broker(leader).start()
+        c.isr_is("d", 3, 3)
+
+
 def log_dirs(c, broker, topics):
     """topics: {name: [partition]} or None = all; gives {dir: (code, {(topic, partition): (size, lag, future)})}"""
     body = array(topics.items() if topics is not None else None, lambda t: wire.string(t[0]) + array(t[1], int32))
@@ -575,4 +595,4 @@ def metadata_forms(c):
         check(all(p[0] == (9 if version == 0 else 0) and len(p[2]) == (2 if version == 0 else 3) and (p[4] in ([3], None)) for p in parts), "v%d: %s", version, parts)
 
 
-CASES = {f.__name__: f for f in (asked_without_zookeeper, id_lost, partitions, partitions_by_hand, elections, delete_of_records, logs, lost_directory, metadata_forms)}
+CASES = {f.__name__: f for f in (asked_without_zookeeper, id_lost, partitions, partitions_by_hand, elections, delete_of_records, deleted_stays_deleted, logs, lost_directory, metadata_forms)}
