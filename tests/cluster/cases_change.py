@@ -141,7 +141,7 @@ def change_timeout(c):
     b = at(c, leader, "slow")
     check(b.produced("slow", batch(0)) == 0, "the first")
     for f in followers:
-        c.broker(f).signal(signal.SIGSTOP)
+        c.broker(f).pause()
     began = time.monotonic()
     p = b.produce("slow", batch(1), timeout_ms=300)
     check(p["error_code"] == 7 and p["base_offset"] == -1 and time.monotonic() - began >= 0.28, "acks=all: %s after %.3f s", p, time.monotonic() - began)

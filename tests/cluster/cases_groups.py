@@ -89,6 +89,11 @@ def group_kcat(c):
     """A stock consumer in a group: reads all, commits, and the next one goes on where it stopped."""
     c.start()
     c.create_topic("kg", 4)
+    coordinator(c, "readers")
+    for d in c.brokers():
+        k = Kafka(c.ports[d.name])
+        c.until(lambda k=k: k.call("ListGroups", 4)["error_code"] == NONE, "all partitions of %s are loaded" % d.name, 20)
+        k.close()
     for p in range(4):
         c.kcat("-P", "-t", "kg", "-p", p, "-X", "acks=all", data=b"".join(b"%d-%d\n" % (p, i) for i in range(100)))
     read = lambda: c.kcat("-G", "readers", "kg", "-e", "-q", "-f", "%p %o %s\n", "-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=6000", timeout=90).stdout.decode().splitlines()
@@ -166,7 +171,7 @@ def one_member(k, group, version):
 def group_versions(c):
     """Every version of every call of groups, with what is new in it, on one broker that coordinates all of them."""
     c.start(1, 1, default__replication__factor=1, min__insync__replicas=1, offsets__topic__replication__factor=1, offsets__topic__num__partitions=5,
-        group__initial__rebalance__delay__ms=0)
+        group__initial__rebalance__delay__ms=0, offsets__retention__check__interval__ms=200)
     c.create_topic("t", 2, 1)
     k = Kafka(coordinator(c, "any"))
     c.until(lambda: k.call("ListGroups", 0)["error_code"] == 0, "everything is loaded", 10)
@@ -221,6 +226,43 @@ def group_versions(c):
     check(k.call("OffsetDelete", 0, group_id="never", topics=[{"name": "t", "partitions": [{"partition_index": 0}]}])["error_code"] == 69, "OffsetDelete of no group")
     a = k.call("OffsetDelete", 0, group_id="never", topics=[{"name": "nowhere", "partitions": [{"partition_index": 0}]}])
     check(a["error_code"] == 69 and not a["topics"], "OffsetDelete of no group and no topic: %s", a)
+    fields_of_commits(c, k)
+
+
+def fields_of_commits(c, k):
+    """What a commit carries besides offsets has effect, and so has what a fetch asks for."""
+    def commit_one(version, group, more=None, **row):
+        row = dict({"partition_index": 0, "committed_offset": 5}, **row)
+        a = k.call("OffsetCommit", version, group_id=group, topics=[{"name": "t", "partitions": [row]}], **(more or {}))
+        return a["topics"][0]["partitions"][0]["error_code"]
+    # an instance id whose member is another one
+    join = dict(group_id="static", session_timeout_ms=30000, rebalance_timeout_ms=30000, protocol_type="consumer", group_instance_id="i",
+        protocols=[{"name": "range", "metadata": SUBSCRIPTION}])
+    first, second = k.call("JoinGroup", 5, **join), None
+    k.post("JoinGroup", 5, **join)
+    second = k.next()
+    check(first["error_code"] == 0 and second["error_code"] == 0 and first["member_id"] != second["member_id"], "static members: %s %s", first, second)
+    sync = dict(group_id="static", generation_id=second["generation_id"], member_id=second["member_id"])
+    check(k.call("SyncGroup", 3, assignments=[], group_instance_id="i", **sync)["error_code"] == 0, "the second syncs")
+    for v in (7, 8, 9):
+        who = dict(generation_id_or_member_epoch=second["generation_id"], member_id=first["member_id"])
+        check(commit_one(v, "static", dict(who, group_instance_id="i")) == FENCED_INSTANCE, "OffsetCommit v%d of a fenced instance", v)
+        check(commit_one(v, "static", who) == UNKNOWN_MEMBER, "OffsetCommit v%d of a member that was replaced", v)
+        check(commit_one(v, "static", dict(who, member_id=second["member_id"], group_instance_id="i")) == 0, "OffsetCommit v%d of the instance", v)
+    # no topics are none, null is all
+    for v in range(2, 10):
+        for topics, want in (([], []), (None, ["t"])):
+            a = k.call("OffsetFetch", v, **(dict(group_id="static", topics=topics) if v < 8 else dict(groups=[{"group_id": "static", "topics": topics}])))
+            a = a if v < 8 else a["groups"][0]
+            check(a["error_code"] == 0 and [t["name"] for t in a["topics"]] == want, "OffsetFetch v%d of %s: %s", v, topics, a)
+    # a time to live of its own (versions 2 to 4), or a time of its own (version 1) from which the retention counts
+    check(commit_one(1, "time-stays") == 0 and commit_one(1, "time-1970", commit_timestamp=1) == 0, "OffsetCommit v1")
+    for v in (2, 3, 4):
+        check(commit_one(v, "stays-%d" % v, {"retention_time_ms": 3600000}) == 0 and commit_one(v, "goes-%d" % v, {"retention_time_ms": 1}) == 0, "OffsetCommit v%d", v)
+    for g in ("time-1970", "goes-2", "goes-3", "goes-4"):
+        c.until(lambda g=g: not committed(c, g), "what was committed for %s expires" % g, 20, every=0.1)
+    for g in ("time-stays", "stays-2", "stays-3", "stays-4"):
+        check(committed(c, g) == {("t", 0): 5}, "%s: %s", g, committed(c, g))
 
 
 def group_zookeeper(c):
@@ -645,6 +687,66 @@ def group_waits(c):
     check(d.wait(15 * c.slow) == 0, "it stops cleanly, alone")
 
 
+def group_loading(c):
+    """A coordinator that has not loaded yet, and a commit that is on its way: what each call is answered meanwhile. The high watermark stands still,
+    since the other replica is away and two are asked for."""
+    c.zk_start()
+    c.add_controller(101, controller__link__silence__ms=60000).start()
+    for b in (1, 2):
+        c.add_broker(b, default__replication__factor=2, offsets__topic__replication__factor=2, offsets__topic__num__partitions=1,
+            replica__lag__time__max__ms=60000, offsets__commit__timeout__ms=5000).start()
+    c.wait_serving()
+    c.create_topic("t", 1, 2)
+    commit(c, "g", "t", {0: 1})
+    c.isr_is("__consumer_offsets", 1, 2)
+    port = coordinator(c, "g")
+    here = next(b for b in c.brokers() if c.ports[b.name] == port)
+    other = next(b for b in c.brokers() if b is not here)
+    number = 1 if here is c.broker(1) else 2
+    asked = [{"name": "t", "partition_indexes": [0]}]
+    fetch = lambda k, v, stable=False: k.call("OffsetFetch", v, **(dict(group_id="g", topics=asked) if v < 8 else dict(groups=[{"group_id": "g", "topics": asked}])),
+        **({"require_stable": stable} if v >= 7 else {}))
+    error_of = lambda a: a["topics"][0]["partitions"][0]["error_code"]
+    # who does not coordinate says so, where each version has a place for it
+    k = Kafka(c.ports[other.name])
+    check(error_of(fetch(k, 1)) == NOT_COORDINATOR, "OffsetFetch v1 elsewhere: %s", fetch(k, 1))
+    check(all(fetch(k, v)["error_code"] == NOT_COORDINATOR for v in range(2, 8)), "OffsetFetch v2 to v7 elsewhere")
+    check(all(fetch(k, v)["groups"][0]["error_code"] == NOT_COORDINATOR for v in (8, 9)), "OffsetFetch v8 and v9 elsewhere")
+    # a commit that waits for the other replica
+    other.pause()
+    slow, k = Kafka(port, 20), Kafka(port, 20)
+    slow.post("OffsetCommit", 8, group_id="g", topics=[{"name": "t", "partitions": [{"partition_index": 0, "committed_offset": 2}]}])
+    c.until(lambda: error_of(fetch(k, 7, True)) == 88, "the commit is on its way", 4)
+    check(error_of(fetch(k, 8, True)["groups"][0]) == 88 and error_of(fetch(k, 9, True)["groups"][0]) == 88, "OffsetFetch v8, v9: unstable")
+    a = fetch(k, 7)
+    check((error_of(a), a["topics"][0]["partitions"][0]["committed_offset"]) == (0, 1), "what is committed: %s", a)
+    check(slow.next()["topics"][0]["partitions"][0]["error_code"] in (7, NOT_AVAILABLE), "the commit is not answered as done")
+    other.signal(9)
+    other.wait(10)  # it did not go on for a moment, as with Daemon.kill
+    c.until(lambda: c.state("__consumer_offsets", 0)["isr"] == [number], "the other one has left the ISR", 30)
+    # the record is in the log of the one that is left, above its high watermark, which one of two cannot move
+    here.kill()
+    here.start()
+    c.wait_serving()
+    c.until(lambda: c.state("__consumer_offsets", 0)["leader"] == number, "it leads", 30)
+    k = Kafka(port, 20)
+    c.until(lambda: k.call("JoinGroup", 3, group_id="g", session_timeout_ms=10000, rebalance_timeout_ms=10000, protocol_type="consumer",
+        protocols=[{"name": "range", "metadata": b""}])["error_code"] == LOADING, "JoinGroup: loading", 20)
+    check(k.call("SyncGroup", 3, group_id="g", generation_id=1, member_id="x", assignments=[])["error_code"] == REBALANCING, "SyncGroup while loading: join again")
+    check(k.call("Heartbeat", 3, group_id="g", generation_id=1, member_id="x")["error_code"] == NONE, "Heartbeat while loading: nothing is wrong")
+    check(k.call("LeaveGroup", 3, group_id="g", members=[{"member_id": "x"}])["error_code"] == LOADING, "LeaveGroup while loading")
+    check(error_of(fetch(k, 1)) == LOADING and fetch(k, 7)["error_code"] == LOADING and fetch(k, 9)["groups"][0]["error_code"] == LOADING, "OffsetFetch while loading")
+    check(k.call("DescribeGroups", 5, groups=["g"])["groups"][0]["error_code"] == LOADING, "DescribeGroups while loading")
+    check(k.call("ListGroups", 4)["error_code"] == LOADING, "ListGroups while loading")
+    check(k.call("DeleteGroups", 2, groups_names=["g"])["results"][0]["error_code"] == LOADING, "DeleteGroups while loading")
+    check(k.call("OffsetDelete", 0, group_id="g", topics=[{"name": "t", "partitions": [{"partition_index": 0}]}])["error_code"] == LOADING, "OffsetDelete while loading")
+    commit_of = k.call("OffsetCommit", 8, group_id="g", topics=[{"name": "t", "partitions": [{"partition_index": 0, "committed_offset": 3}]}])
+    check(error_of(commit_of) == LOADING, "OffsetCommit while loading: %s", commit_of)
+    other.start()
+    c.until(lambda: not fetch(k, 7)["error_code"], "loaded once both are there", 30)
+    check(committed(c, "g") == {("t", 0): 2}, "the commit that nobody was told of is in the log: %s", committed(c, "g"))
+
+
 def group_topic_anew(c):
     """A topic that is deleted and at once created anew: what was committed for the old one goes, what is committed for the new one stays."""
     c.start(1, 1, offsets__topic__num__partitions=4, offsets__topic__replication__factor=1)
@@ -677,4 +779,4 @@ def group_topic_anew(c):
 
 
 CASES = {f.__name__: f for f in (group_kcat, group_versions, group_zookeeper, internal_topic, group_golden, group_moves, group_twenty_range,
-    group_twenty_cooperative, group_thousand, group_waits, group_topic_anew)}
+    group_twenty_cooperative, group_thousand, group_waits, group_loading, group_topic_anew)}

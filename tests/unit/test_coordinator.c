@@ -78,6 +78,9 @@ struct call {
 	struct kp_join_group_request join;
 	struct kp_join_group_request_protocols protocol;
 	struct kp_join_group_response joined;
+	struct kp_sync_group_request sync;
+	struct kp_sync_group_request_assignments assignment;
+	struct kp_sync_group_response synced;
 	struct kp_heartbeat_request beat;
 	struct kp_heartbeat_response beaten;
 };
@@ -485,6 +488,64 @@ static void test_refused(void)
 	mini_end(&mw);
 }
 
+/* What the only member of a group assigns to itself; its error. */
+static int16_t sync_alone(struct mini_world *mw, int id, const char *group, const struct call *join, struct slice assignment)
+{
+	struct call *k = call_new(mw, id, GROUP_SYNC);
+	kp_sync_group_request_init(&k->sync);
+	k->sync.group_id = slice_str(group);
+	k->sync.generation_id = join->joined.generation_id;
+	k->sync.member_id = k->assignment.member_id = join->joined.member_id;
+	k->assignment.assignment = assignment;
+	k->sync.assignments = &k->assignment;
+	k->sync.assignments_count = 1;
+	k->m.call.version = 3;
+	k->m.call.request = &k->sync;
+	k->m.call.response = &k->synced;
+	post(k);
+	CU_ASSERT_FATAL(mini_wait(mw, is_done, k, 10000));
+	int16_t err = k->synced.error_code;
+	CU_ASSERT(err || k->synced.assignment.len == assignment.len);
+	call_free(k);
+	return err;
+}
+
+/* A group's record may be larger than max.message.bytes lets clients write: a group of thousands is one record. */
+static void test_large_group(void)
+{
+	static uint8_t large[3 << 20];
+	struct mini_world mw;
+	begin(&mw, 27, 1);
+	lead_alone(&mw, 1, "1");
+	CU_ASSERT(log_get_config(mini_log(&mw, 1))->max_message_bytes < (int32_t)sizeof(large));
+	struct call *join = join_start(&mw, 1, "g");
+	CU_ASSERT_FATAL(mini_wait(&mw, is_done, join, 2000));
+	CU_ASSERT_EQUAL(sync_alone(&mw, 1, "g", join, slice_make(large, sizeof(large))), 0);
+	call_free(join);
+	mini_end(&mw);
+}
+
+/* A wall clock that is set ends no session, and keeps none. */
+static void test_clock_set(void)
+{
+	struct mini_world mw;
+	begin(&mw, 28, 1);
+	lead_alone(&mw, 1, "1");
+	struct call *join = join_start(&mw, 1, "g");
+	CU_ASSERT_FATAL(mini_wait(&mw, is_done, join, 2000));
+	CU_ASSERT_EQUAL(sync_alone(&mw, 1, "g", join, slice_str("x")), 0);
+	uint32_t owner = mini_owner(&mw, &mw.b[1]);
+	sim_host_clock_jump(mw.b[1].host, 3600 * 1000);
+	CU_ASSERT_EQUAL(commit(&mw, 1, "other", 0, 1), 0); /* a call that looks at the clock */
+	mini_run_ms(&mw, 5000);
+	CU_ASSERT_EQUAL(coordinator_stats(sides[1].c[owner]).groups.members, 1);
+	sim_host_clock_jump(mw.b[1].host, -7200 * 1000);
+	mini_run_ms(&mw, 8000); /* 10 s by a clock that is at most a tenth too slow */
+	CU_ASSERT_EQUAL(coordinator_stats(sides[1].c[owner]).groups.members, 0);
+	call_free(join);
+	mini_end(&mw);
+}
+
 /* A member joins, is timed out when it is silent: the one timer works. */
 static void test_timer(void)
 {
@@ -713,6 +774,6 @@ static void test_expiry(void)
 }
 
 UNIT_MAIN("coordinator", {"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading}, {"moves", test_moves}, {"resign", test_resign},
-	  {"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused}, {"timer", test_timer},
-	  {"many", test_many}, {"topic_deleted", test_topic_deleted}, {"topic_anew", test_topic_anew},
+	  {"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused}, {"large_group", test_large_group},
+	  {"timer", test_timer}, {"clock_set", test_clock_set}, {"many", test_many}, {"topic_deleted", test_topic_deleted}, {"topic_anew", test_topic_anew},
 	  {"expiry", test_expiry})
