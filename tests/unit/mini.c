@@ -396,17 +396,17 @@ struct publish {
 	struct mini *b;
 	Klamm__Control__Changes changes;
 	Klamm__Control__Topic topic, *topics[1];
-	Klamm__Control__Partition part[4], *parts[4];
+	Klamm__Control__Partition part[MINI_PARTITIONS], *parts[MINI_PARTITIONS];
 	Klamm__Control__Broker brokers[4], *broker_list[4];
 	Klamm__Control__Endpoint endpoints[4], *endpoint_list[4];
 	Klamm__Control__RemovedTopic removed, *removed_list[1];
-	struct mini_partition p[4];
+	struct mini_partition p[MINI_PARTITIONS];
 	uint8_t id[16];
 	uint64_t seq;
 	int32_t epoch;
 	struct image_changes ch;
 	struct shard_apply apply[MINI_LOOPS];
-	struct image_change items[MINI_LOOPS][4];
+	struct image_change items[MINI_LOOPS][MINI_PARTITIONS];
 	int left;
 };
 

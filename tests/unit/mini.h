@@ -7,6 +7,7 @@
 #include "common/env/sim/sim.h"
 
 #define MINI_LOOPS 2
+#define MINI_PARTITIONS 16
 #define MINI_PORT 9092
 
 struct mini_world;
@@ -44,7 +45,7 @@ struct mini_world {
 	const char *topic;       /* "t" unless set before the first publish */
 	struct mini_partition p; /* of the topic, all its partitions */
 	struct mini_partition first; /* of its partition 0, once leader_epoch is more than p's */
-	int partitions;          /* 1 unless set before the first publish; at most 4 */
+	int partitions;          /* 1 unless set before the first publish; at most MINI_PARTITIONS */
 	int32_t produce_to;      /* partition */
 	struct uuid topic_id;
 	bool accept_proposals;

@@ -16,6 +16,7 @@ static struct groups_config groups_config = {
 	.offsets_retention_ms = 7LL * 86400 * 1000,
 };
 static int32_t codec;
+static int32_t at_partition; /* of the offsets topic, that calls are for */
 static int64_t expiry_interval_ms = 600000;
 
 /* ---- brokers with coordinators ---- */
@@ -107,6 +108,7 @@ static struct call *call_new(struct mini_world *mw, int id, enum group_kind kind
 	k->mw = mw;
 	k->b = &mw->b[id];
 	k->m.kind = kind;
+	k->m.partition = at_partition;
 	k->m.done = call_done;
 	k->m.call.arena = &k->arena;
 	k->m.call.client_id = slice_str("test");
@@ -488,6 +490,41 @@ static void test_refused(void)
 	mini_end(&mw);
 }
 
+static bool all_loaded(struct mini_world *mw, void *ctx)
+{
+	uint32_t led = 0, loading = 0;
+	(void)mw;
+	(void)ctx;
+	for (uint32_t l = 0; l < MINI_LOOPS; l++) {
+		struct coordinator_stats st = coordinator_stats(sides[1].c[l]);
+		led += st.partitions;
+		loading += st.loading;
+	}
+	return led == MINI_PARTITIONS && !loading;
+}
+
+/* More partitions at once than are loaded at a time: each has its turn. */
+static void test_many_partitions(void)
+{
+	struct mini_world mw;
+	begin(&mw, 29, 1);
+	mw.partitions = MINI_PARTITIONS;
+	lead_alone(&mw, 1, "1");
+	CU_ASSERT_FATAL(mini_wait(&mw, all_loaded, NULL, 5000));
+	for (at_partition = 0; at_partition < MINI_PARTITIONS; at_partition++)
+		CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, at_partition), 0);
+	at_partition = 0;
+	mini_kill(&mw, 1);
+	start_broker(&mw, 1);
+	next_epoch(&mw);
+	lead_alone(&mw, 1, "");
+	CU_ASSERT_FATAL(mini_wait(&mw, all_loaded, NULL, 5000));
+	for (at_partition = 0; at_partition < MINI_PARTITIONS; at_partition++)
+		expect_offset(&mw, 1, "g", 0, at_partition);
+	at_partition = 0;
+	mini_end(&mw);
+}
+
 /* What the only member of a group assigns to itself; its error. */
 static int16_t sync_alone(struct mini_world *mw, int id, const char *group, const struct call *join, struct slice assignment)
 {
@@ -773,7 +810,7 @@ static void test_expiry(void)
 	groups_config.offsets_retention_ms = 7LL * 86400 * 1000;
 }
 
-UNIT_MAIN("coordinator", {"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading}, {"moves", test_moves}, {"resign", test_resign},
+UNIT_MAIN("coordinator", {"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading}, {"many_partitions", test_many_partitions}, {"moves", test_moves}, {"resign", test_resign},
 	  {"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused}, {"large_group", test_large_group},
 	  {"timer", test_timer}, {"clock_set", test_clock_set}, {"many", test_many}, {"topic_deleted", test_topic_deleted}, {"topic_anew", test_topic_anew},
 	  {"expiry", test_expiry})
