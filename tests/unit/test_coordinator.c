@@ -525,6 +525,38 @@ static void test_many_partitions(void)
 	mini_end(&mw);
 }
 
+static size_t file_size(struct mini_world *mw, const char *path)
+{
+	struct str s;
+	str_init(&s);
+	CU_ASSERT_EQUAL(sim_disk_read(mw->b[1].host, path, &s), 0);
+	size_t n = s.len;
+	str_fini(&s);
+	return n;
+}
+
+/* A batch that rotted on the disk is passed over when it is loaded, and what follows it is not. */
+static void test_damaged(void)
+{
+	static const char path[] = "/data/__consumer_offsets-0/00000000000000000000.log";
+	struct mini_world mw;
+	begin(&mw, 31, 1);
+	lead_alone(&mw, 1, "1");
+	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 0, 1), 0);
+	size_t first = file_size(&mw, path);
+	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 1, 2), 0);
+	size_t second = file_size(&mw, path);
+	CU_ASSERT_EQUAL(commit(&mw, 1, "g", 2, 3), 0);
+	CU_ASSERT_FATAL(first > 0 && second > first);
+	CU_ASSERT_EQUAL(sim_disk_flip_bit(mw.b[1].host, path, second - 30, 3), 0); /* in the value of its record */
+	next_epoch(&mw);
+	lead_alone(&mw, 1, "");
+	expect_offset(&mw, 1, "g", 0, 1);
+	expect_offset(&mw, 1, "g", 1, -1);
+	expect_offset(&mw, 1, "g", 2, 3);
+	mini_end(&mw);
+}
+
 /* What the only member of a group assigns to itself; its error. */
 static int16_t sync_alone(struct mini_world *mw, int id, const char *group, const struct call *join, struct slice assignment)
 {
@@ -810,7 +842,9 @@ static void test_expiry(void)
 	groups_config.offsets_retention_ms = 7LL * 86400 * 1000;
 }
 
-UNIT_MAIN("coordinator", {"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading}, {"many_partitions", test_many_partitions}, {"moves", test_moves}, {"resign", test_resign},
-	  {"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused}, {"large_group", test_large_group},
-	  {"timer", test_timer}, {"clock_set", test_clock_set}, {"many", test_many}, {"topic_deleted", test_topic_deleted}, {"topic_anew", test_topic_anew},
-	  {"expiry", test_expiry})
+UNIT_MAIN("coordinator",
+	{"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading},
+	{"many_partitions", test_many_partitions}, {"damaged", test_damaged}, {"moves", test_moves}, {"resign", test_resign},
+	{"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused},
+	{"large_group", test_large_group}, {"timer", test_timer}, {"clock_set", test_clock_set}, {"many", test_many},
+	{"topic_deleted", test_topic_deleted}, {"topic_anew", test_topic_anew}, {"expiry", test_expiry})
