@@ -277,11 +277,11 @@ static void check_values(struct reader *r)
 		const struct config_key *k = &broker_keys[i];
 		const char *v = props_get(&r->c->props, k->name);
 		struct str why = {0};
-		if (!v || k->cls != CONFIG_USED || !topic_config_of_broker_key(k->name))
+		if (!v || k->cls != CONFIG_USED || (!topic_config_of_broker_key(k->name) && strncmp(k->name, "log.retention.", 14)))
 			continue;
 		if (k->type == CONFIG_INT || k->type == CONFIG_LONG)
 			(void)number(r, k->name);
-		else if (broker_key_check(k, v, &why))
+		if (!r->failed && broker_key_check(k, v, &why))
 			fail(r, k->name, "%s", str_cstr(&why));
 		str_fini(&why);
 	}

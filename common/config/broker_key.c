@@ -64,6 +64,25 @@ static int check_ip_limits(const char *key, const char *value, struct str *probl
 	return ERR_INVAL;
 }
 
+/* What Kafka requires of times beyond their bounds, with its sentences. */
+static int check_times(const char *key, const char *value, struct str *problem)
+{
+	int64_t n;
+	const char *must = NULL;
+	if (config_i64(value, &n))
+		return 0;
+	if (!strcmp(key, "log.roll.ms") && n < 1)
+		must = "greater than or equal to 1";
+	else if (!strcmp(key, "log.roll.jitter.ms") && n < 0)
+		must = "greater than or equal to 0";
+	else if (!strncmp(key, "log.retention.", 14) && n == 0 && (!strcmp(key + 14, "ms") || !strcmp(key + 14, "minutes") || !strcmp(key + 14, "hours")))
+		must = "unlimited (-1) or, greater than or equal to 1";
+	if (!must)
+		return 0;
+	str_printf(problem, "requirement failed: %s must be %s", key, must);
+	return ERR_INVAL;
+}
+
 int broker_key_check(const struct config_key *k, const char *value, struct str *problem)
 {
 	if (!strcmp(k->name, "max.connections.per.ip.overrides"))
@@ -75,6 +94,8 @@ int broker_key_check(const struct config_key *k, const char *value, struct str *
 		rule.highest = t->highest;
 	}
 	int err = config_value_check(k->name, value, &rule, problem);
+	if (!err)
+		err = check_times(k->name, value, problem);
 	return err ? err : topic_config_check_form(k->name, value, problem);
 }
 

@@ -72,12 +72,17 @@ static int16_t check_broker(enum plan_entity_kind kind, const char *key, const c
 		str_printf(problem, "Cannot update these configs dynamically: Set(%s)", key);
 		return KERR_INVALID_REQUEST;
 	}
-	if (strncmp(key, "ssl.", 4) == 0) {
+	if (strncmp(key, "ssl.keystore.", 13) == 0 || strncmp(key, "ssl.truststore.", 15) == 0 || strcmp(key, "ssl.key.password") == 0) {
 		str_printf(problem, "These security configs can be dynamically updated only per-listener using the listener prefix: HashSet(%s)", key);
 		return KERR_INVALID_REQUEST;
 	}
 	if (broker_key_check(k, value, problem))
 		return KERR_INVALID_REQUEST;
+	int64_t n;
+	if (strcmp(key, "max.connections") == 0 && config_i64(value, &n) == 0 && n == 0) { /* a file may say it; nobody could take it back here */
+		str_printf(problem, "Invalid %s %s", key, value);
+		return KERR_INVALID_REQUEST;
+	}
 	if (mode == CONFIG_PER_BROKER && kind == PLAN_ALL_BROKERS) {
 		str_printf(problem, "Cannot update these configs at default cluster level, broker id must be specified: Set(%s)", key);
 		return KERR_INVALID_REQUEST;
@@ -159,6 +164,14 @@ static int16_t change_one(enum plan_entity_kind kind, const struct plan_config_c
 	return error;
 }
 
+/* Nobody from an address that no override names: Kafka allows that only where there are overrides. */
+static bool shuts_out(const struct plan_configs *set)
+{
+	const char *limit = plan_configs_get(set, "max.connections.per.ip"), *overrides = plan_configs_get(set, "max.connections.per.ip.overrides");
+	int64_t n;
+	return limit && config_i64(limit, &n) == 0 && n == 0 && (!overrides || !*overrides);
+}
+
 int16_t plan_config_alter(enum plan_entity_kind kind, const struct plan_config_changes *c, const struct plan_configs *now, struct plan_configs *ret, struct str *problem)
 {
 	struct plan_configs set = {0};
@@ -170,6 +183,11 @@ int16_t plan_config_alter(enum plan_entity_kind kind, const struct plan_config_c
 			continue;
 		plan_configs_fini(&set);
 		return error;
+	}
+	if (!is_topic(kind) && shuts_out(&set) && !shuts_out(now)) {
+		str_add(problem, "requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.");
+		plan_configs_fini(&set);
+		return KERR_INVALID_REQUEST;
 	}
 	*ret = set;
 	return KERR_NONE;

@@ -733,6 +733,19 @@ static void test_config_changes(void)
 		{PLAN_BROKER, "ssl.keystore.location", "/x", 0, KERR_INVALID_REQUEST,
 			"These security configs can be dynamically updated only per-listener using the listener prefix: HashSet(ssl.keystore.location)"},
 		{PLAN_BROKER, "listener.name.x.ssl.keystore.location", "/x", 0, KERR_INVALID_CONFIG, "Settings of a listener (listener.name.x.ssl.keystore.location) are not in this version yet"},
+		{PLAN_BROKER, "ssl.client.auth", "none", 0, 0, "none"},
+		{PLAN_BROKER, "ssl.keymanager.algorithm", "SunX509", 0, 0, "SunX509"},
+		{PLAN_BROKER, "ssl.client.auth", "required", 0, KERR_INVALID_CONFIG, "Configuration ssl.client.auth has no effect in this version yet"},
+		{PLAN_BROKER, "ssl.key.password", "x", 0, KERR_INVALID_REQUEST,
+			"These security configs can be dynamically updated only per-listener using the listener prefix: HashSet(ssl.key.password)"},
+		{PLAN_BROKER, "max.connections", " 0", 0, KERR_INVALID_REQUEST, "Invalid max.connections  0"},
+		{PLAN_BROKER, "max.connections.per.ip", "0", 0, KERR_INVALID_REQUEST,
+			"requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set."},
+		{PLAN_BROKER, "log.roll.ms", "0", 0, KERR_INVALID_REQUEST, "requirement failed: log.roll.ms must be greater than or equal to 1"},
+		{PLAN_BROKER, "log.roll.jitter.ms", "-1", 0, KERR_INVALID_REQUEST, "requirement failed: log.roll.jitter.ms must be greater than or equal to 0"},
+		{PLAN_ALL_BROKERS, "log.retention.ms", "0", 0, KERR_INVALID_REQUEST, "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1"},
+		{PLAN_BROKER, "log.retention.ms", "-2", 0, 0, "-2"},
+		{PLAN_TOPIC, "retention.ms", "0", 0, 0, "0"}, /* a topic may */
 		{PLAN_BROKER, "nosuch.key", "1", 0, KERR_INVALID_CONFIG, "Unknown broker config name: nosuch.key"},
 		{PLAN_BROKER, "nosuch.key", NULL, 1, 0, NULL},
 	};
@@ -759,6 +772,14 @@ static void test_config_change_sets(void)
 	CU_ASSERT_EQUAL(set.n, 2);
 	CU_ASSERT_PTR_NULL(plan_configs_get(&set, "flush.ms"));
 	plan_configs_fini(&set);
+	struct plan_config_change ips[2] = {{"max.connections.per.ip", "0", PLAN_CONFIG_SET}, {"max.connections.per.ip.overrides", "127.0.0.1:9", PLAN_CONFIG_SET}};
+	struct plan_config_changes both = {ips, 2, false}, unset = {ips + 1, 1, false};
+	struct plan_configs limited = {0};
+	CU_ASSERT_EQUAL(plan_config_alter(PLAN_BROKER, &both, &now, &limited, &problem), 0); /* with overrides it may be 0 */
+	ips[1].op = PLAN_CONFIG_DELETE;
+	CU_ASSERT_EQUAL(plan_config_alter(PLAN_BROKER, &unset, &limited, &set, &problem), KERR_INVALID_REQUEST); /* which cannot go then */
+	plan_configs_fini(&limited);
+	str_clear(&problem);
 	v[1].value = "x"; /* one bad key: nothing of it happens */
 	CU_ASSERT_EQUAL(plan_config_alter(PLAN_TOPIC, &c, &now, &set, &problem), KERR_INVALID_CONFIG);
 	CU_ASSERT_EQUAL(set.n, 0);
