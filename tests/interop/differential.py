@@ -23,7 +23,8 @@ import time
 from pair import Failure, Kafka, Pair, cell, document_section, endable
 
 import differential_cases as cases
-import differential_stories  # noqa: F401  (fills cases.STORIES)
+import differential_bounds  # noqa: F401  (fills cases.STORIES)
+import differential_stories  # noqa: F401
 import messages
 import records
 
