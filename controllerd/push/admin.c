@@ -3,6 +3,7 @@
  * A forwarded request is the client's own, header included, authorized at the broker; it is answered once, with the body of the response.
  * Who waits for something to become true is asked again at each publication; answers wait for rights (C5).
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/mem.h"
@@ -60,6 +61,28 @@ bool admin_written(struct push_pending *q)
 struct slice admin_text(struct push_pending *q, const struct str *s)
 {
 	return s->len ? slice_make(arena_strndup(&q->arena, s->ptr, s->len), s->len) : (struct slice){NULL, 0};
+}
+
+struct named { struct slice name; int32_t at; };
+
+static int by_name(const void *x, const void *y)
+{
+	const struct named *a = x, *b = y;
+	int d = slice_cmp(a->name, b->name);
+	return d ? d : a->at < b->at ? -1 : a->at > b->at;
+}
+
+const int32_t *admin_first_named(struct push_pending *q, const struct slice *names, int32_t count)
+{
+	struct named *sorted = ARENA_ARRAY(&q->arena, struct named, (size_t)count + 1);
+	int32_t *first = ARENA_ARRAY(&q->arena, int32_t, (size_t)count + 1);
+	for (int32_t i = 0; i < count; i++)
+		sorted[i] = (struct named){names[i], i};
+	if (count > 0)
+		qsort(sorted, (size_t)count, sizeof(*sorted), by_name);
+	for (int32_t i = 0; i < count; i++)
+		first[sorted[i].at] = i > 0 && slice_eq(sorted[i].name, sorted[i - 1].name) ? first[sorted[i - 1].at] : sorted[i].at;
+	return first;
 }
 
 static void forward_reply(struct push *p, uint32_t peer_number, uint64_t number, int16_t error, struct chain *body)

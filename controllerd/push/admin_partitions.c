@@ -126,21 +126,23 @@ static void grow_start(struct push_pending *q, const void *request)
 	response->results = ARENA_ARRAY(&q->arena, struct kp_create_partitions_response_results, (size_t)in->topics_count + 1);
 	q->own = own;
 	admin_timeout(q, in->timeout_ms);
+	struct slice *names = ARENA_ARRAY(&q->arena, struct slice, (size_t)in->topics_count + 1);
+	int32_t *row = ARENA_ARRAY(&q->arena, int32_t, (size_t)in->topics_count + 1);
+	for (int32_t i = 0; i < in->topics_count; i++)
+		names[i] = in->topics[i].name;
+	const int32_t *first = admin_first_named(q, names, in->topics_count);
 	for (int32_t i = 0; i < in->topics_count; i++) {
-		int32_t at = 0;
-		while (at < response->results_count && !slice_eq(response->results[at].name, in->topics[i].name))
-			at++;
-		struct kp_create_partitions_response_results *r = &response->results[at];
-		if (at < response->results_count) { /* a name that stands twice is answered once, and nothing is done */
-			r->error_code = KERR_INVALID_REQUEST;
-			r->error_message = slice_str("Duplicate topic in request.");
+		if (first[i] != i) { /* a name that stands twice is answered once, and nothing is done */
+			response->results[row[first[i]]].error_code = KERR_INVALID_REQUEST;
+			response->results[row[first[i]]].error_message = slice_str("Duplicate topic in request.");
 			continue;
 		}
-		response->results_count++;
+		row[i] = response->results_count++;
+		struct kp_create_partitions_response_results *r = &response->results[row[i]];
 		kp_create_partitions_response_results_init(r);
 		r->name = in->topics[i].name;
 		r->error_message = (struct slice){NULL, 0};
-		own->rows[at] = (struct grow_row){.in = &in->topics[i], .step = GROW_BUSY};
+		own->rows[row[i]] = (struct grow_row){.in = &in->topics[i], .step = GROW_BUSY};
 	}
 	for (int32_t i = 0; i < response->results_count; i++) {
 		if (response->results[i].error_code)

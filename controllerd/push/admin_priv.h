@@ -42,6 +42,9 @@ void admin_timeout(struct push_pending *q, int32_t timeout_ms);
 MUST_CHECK bool admin_written(struct push_pending *q);
 struct slice admin_text(struct push_pending *q, const struct str *s); /* a copy that lives as long as q; null if empty */
 
+/* Of each name the place of the first that is equal to it: requests may name the same thing again. In q's arena. */
+const int32_t *admin_first_named(struct push_pending *q, const struct slice *names, int32_t count);
+
 /* ---- admin_configs.c ---- */
 extern const struct admin_call admin_alter_configs, admin_incremental_alter_configs;
 

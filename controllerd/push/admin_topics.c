@@ -75,15 +75,20 @@ static void on_topic_written(void *ctx, void *arg, int err)
 		r->topic_id = waits[row] = t->id;
 }
 
-static bool named_twice(const struct kp_create_topics_request *in, int32_t at)
+static const bool *named_twice(struct push_pending *q, const struct kp_create_topics_request *in)
 {
+	struct slice *names = ARENA_ARRAY(&q->arena, struct slice, (size_t)in->topics_count + 1);
+	bool *twice = ARENA_ARRAY(&q->arena, bool, (size_t)in->topics_count + 1);
 	for (int32_t i = 0; i < in->topics_count; i++)
-		if (i != at && slice_eq(in->topics[i].name, in->topics[at].name))
-			return true;
-	return false;
+		names[i] = in->topics[i].name;
+	const int32_t *first = admin_first_named(q, names, in->topics_count);
+	for (int32_t i = 0; i < in->topics_count; i++)
+		if (first[i] != i)
+			twice[i] = twice[first[i]] = true;
+	return twice;
 }
 
-static void create_one(struct push_pending *q, const struct kp_create_topics_request *in, int32_t at)
+static void create_one(struct push_pending *q, const struct kp_create_topics_request *in, int32_t at, bool twice)
 {
 	struct push *p = q->push;
 	struct arena *a = &q->arena;
@@ -109,7 +114,7 @@ static void create_one(struct push_pending *q, const struct kp_create_topics_req
 	if (slice_eq_str(row->name, "__cluster_metadata")) {
 		str_add(&problem, "Creation of internal topic __cluster_metadata is prohibited.");
 		row->error_code = KERR_INVALID_REQUEST;
-	} else if (named_twice(in, at)) {
+	} else if (twice) {
 		str_add(&problem, "Found multiple entries for this topic.");
 		row->error_code = KERR_INVALID_REQUEST;
 	} else if (state_creating(p->st, row->name)) {
@@ -143,8 +148,9 @@ static void create_start(struct push_pending *q, const void *request)
 	response->topics = ARENA_ARRAY(&q->arena, struct kp_create_topics_response_topics, (size_t)in->topics_count + 1);
 	q->own = ARENA_ARRAY(&q->arena, struct uuid, (size_t)in->topics_count + 1);
 	admin_timeout(q, in->timeout_ms);
+	const bool *twice = named_twice(q, in);
 	for (int32_t i = 0; i < in->topics_count; i++)
-		create_one(q, in, i);
+		create_one(q, in, i, twice[i]);
 }
 
 static bool all_led(const struct plan_topic *t)

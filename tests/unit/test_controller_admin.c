@@ -89,6 +89,70 @@ static void test_creates_partitions(void)
 	fake_world_free(w);
 }
 
+static struct slice reply_to(struct fake_world *w, uint64_t number)
+{
+	struct fake *f = fake_broker(w, 1);
+	for (int i = 0; i < 800 && f->reply_number != number; i++)
+		fake_run_ms(w, 10);
+	CU_ASSERT_FATAL(f->reply_number == number && !f->reply_error);
+	return slice_make(f->reply, (size_t)f->reply_len);
+}
+
+/* Names "t0" to "t19", each in turn, but "t7" again and again. */
+static struct slice *some_names(struct arena *a, int n)
+{
+	struct slice *names = ARENA_ARRAY(a, struct slice, (size_t)n);
+	for (int i = 0; i < n; i++) {
+		char *text = arena_alloc(a, 8);
+		names[i] = slice_make(text, (size_t)snprintf(text, 8, "t%d", i < 20 ? i : 7));
+	}
+	return names;
+}
+
+static void test_names_again(void)
+{
+	enum { N = 60 };
+	struct fake_world *w = fake_cluster(19, 3);
+	struct arena a;
+	arena_init(&a, 0);
+	struct slice *names = some_names(&a, N), in;
+	struct kp_create_topics_request r;
+	struct kp_create_topics_response out;
+	kp_create_topics_request_init(&r);
+	r.topics = ARENA_ARRAY(&a, struct kp_create_topics_request_topics, N);
+	r.topics_count = N;
+	r.timeout_ms = 10000;
+	for (int i = 0; i < N; i++) {
+		kp_create_topics_request_topics_init(&r.topics[i]);
+		r.topics[i].name = names[i];
+		r.topics[i].num_partitions = r.topics[i].replication_factor = 1;
+	}
+	fake_ask(w, 1, KP_API_CREATE_TOPICS, 7, &r, 7000);
+	in = reply_to(w, 7000);
+	CU_ASSERT_FATAL(wire_decode(&kp_create_topics_response_desc, 7, &in, &a, &out) == 0 && out.topics_count == N);
+	for (int i = 0; i < N; i++)
+		CU_ASSERT_EQUAL(out.topics[i].error_code, i == 7 || i >= 20 ? KERR_INVALID_REQUEST : KERR_NONE);
+	struct kp_create_partitions_request g;
+	struct kp_create_partitions_response grown;
+	kp_create_partitions_request_init(&g);
+	g.topics = ARENA_ARRAY(&a, struct kp_create_partitions_request_topics, N);
+	g.topics_count = N;
+	g.timeout_ms = 10000;
+	for (int i = 0; i < N; i++) {
+		kp_create_partitions_request_topics_init(&g.topics[i]);
+		g.topics[i].name = names[i];
+		g.topics[i].count = 2;
+		g.topics[i].assignments_count = -1;
+	}
+	fake_ask(w, 1, KP_API_CREATE_PARTITIONS, 3, &g, 7001);
+	in = reply_to(w, 7001);
+	CU_ASSERT_FATAL(wire_decode(&kp_create_partitions_response_desc, 3, &in, &a, &grown) == 0 && grown.results_count == 20);
+	for (int i = 0; i < 20; i++)
+		CU_ASSERT(slice_eq(grown.results[i].name, names[i]) && grown.results[i].error_code == (i == 7 ? KERR_INVALID_REQUEST : KERR_NONE));
+	arena_fini(&a);
+	fake_world_free(w);
+}
+
 /* Replies lost, servers lagging: what was answered with success is there, what is in ZooKeeper gets leaders. */
 static void test_creates_partitions_in_bad_weather(void)
 {
@@ -493,7 +557,7 @@ static void test_balances_leaders(void)
 }
 
 UNIT_MAIN("controller_admin", {"creates_partitions", test_creates_partitions}, {"creates_partitions_in_bad_weather", test_creates_partitions_in_bad_weather},
-	  {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched},
+	  {"names_again", test_names_again}, {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched},
 	  {"replaced_by_hand_under_writes", test_replaced_by_hand_under_writes},
 	  {"edited_while_loading", test_edited_while_loading}, {"id_from_logs", test_id_from_logs}, {"id_without_logs", test_id_without_logs},
 	  {"elects_preferred", test_elects_preferred}, {"elects_by_node", test_elects_by_node}, {"elects_uncleanly", test_elects_uncleanly}, {"balances_leaders", test_balances_leaders})
