@@ -46,6 +46,7 @@ struct consume {
 	enum format_kind format;
 	const char *partitions; /* "0,2"; NULL: all */
 	int64_t offset, until, from_ms, to_ms; /* the last three: -1 = not given */
+	int64_t tail; /* so many before the end instead of offset; 0: no */
 	bool offset_given, beginning, exit_at_end, no_commit;
 	uint64_t max, printed;
 	struct part *parts; /* without a group: all of them; with one: what is assigned */
@@ -73,8 +74,6 @@ static int64_t parse_offset(struct argp_state *state, const char *arg)
 		return RD_KAFKA_OFFSET_BEGINNING;
 	if (!strcmp(arg, "end") || !strcmp(arg, "latest"))
 		return RD_KAFKA_OFFSET_END;
-	if (*arg == '-')
-		return RD_KAFKA_OFFSET_TAIL(cli_number(state, arg + 1, 1, INT32_MAX));
 	return cli_number(state, arg, 0, INT64_MAX);
 }
 
@@ -134,7 +133,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		c->partitions = arg;
 		break;
 	case OPT_OFFSET:
-		c->offset = parse_offset(state, arg);
+		if (*arg == '-')
+			c->tail = cli_number(state, arg + 1, 1, INT32_MAX);
+		else
+			c->offset = parse_offset(state, arg);
 		c->offset_given = true;
 		break;
 	case OPT_UNTIL: c->until = cli_number(state, arg, 0, INT64_MAX); break;
@@ -269,8 +271,11 @@ static bool finished(const struct consume *c)
 
 /* --- without a group ----------------------------------------------------------------------------------------------- */
 
-/* The offsets of all parts at a time: `start` or `end` of each. A time behind the last record is the end of the partition. */
-static int ask(struct consume *c, int64_t time, bool start)
+enum goal { START, END, BEFORE_END };
+
+/* The offsets of all parts at a time: start or end of each. A time behind the last record is the end of the partition. BEFORE_END: so many records
+ * before the end as --offset says, but none before `time`, which is the first. */
+static int ask(struct consume *c, int64_t time, enum goal goal)
 {
 	struct offset_spot *spots = mem_zalloc((size_t)c->part_count * sizeof(*spots)), *ends = mem_zalloc((size_t)c->part_count * sizeof(*spots));
 	int code;
@@ -290,10 +295,12 @@ static int ask(struct consume *c, int64_t time, bool start)
 
 			snprintf(what, sizeof(what), "the offsets of topic %s partition %d cannot be had", c->topics[0], (int)c->parts[i].id);
 			code = cli_fail_kafka(c->cli, spots[i].error ? spots[i].error : ends[i].error, NULL, NULL, what);
-		} else if (start) {
-			c->parts[i].start = at;
-		} else {
+		} else if (goal == END) {
 			c->parts[i].end = at;
+		} else {
+			int64_t tail = ends[i].offset - c->tail;
+
+			c->parts[i].start = goal == BEFORE_END && tail > at ? tail : at;
 		}
 	}
 	mem_free(spots);
@@ -331,9 +338,11 @@ static int set_ranges(struct consume *c)
 		c->parts[i].end = c->until;
 	}
 	if (c->from_ms >= 0)
-		code = ask(c, c->from_ms, true);
+		code = ask(c, c->from_ms, START);
+	else if (c->tail)
+		code = ask(c, OFFSETS_EARLIEST, BEFORE_END); /* librdkafka would go before the first record, and fail */
 	if (!code && c->to_ms >= 0) {
-		code = ask(c, c->to_ms, false);
+		code = ask(c, c->to_ms, END);
 		for (int i = 0; i < c->part_count && c->until >= 0; i++)
 			if (c->parts[i].end > c->until)
 				c->parts[i].end = c->until;

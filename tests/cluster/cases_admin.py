@@ -249,6 +249,8 @@ def delete_of_records(c):
     check(delete_records(c, leader[1], "d", {1: -1}) == {1: (1000, NONE)}, "all of it")
     lines = c.read_all("d", "%p %o\n")
     check(lines == ["0 %d" % i for i in range(100, 1000)], "what is left: %d lines from %s", len(lines), lines[:1])
+    lines = c.klamm("consume", "d", "--offset", "-5000", "--exit", "-f", "%p %o\\n").stdout.decode().splitlines()
+    check(lines == ["0 %d" % i for i in range(100, 1000)], "so many before the end are no more than are left: %d lines from %s", len(lines), lines[:1])
     check(delete_records(c, leader[0], "d", {0: 200}, timeout=0)[0][1] in (NONE, TIMED_OUT), "no time to wait")
     c.until(lambda: delete_records(c, leader[0], "d", {0: 200}) == {0: (200, NONE)}, "it goes on", 10)
     check(delete_records(c, leader[0], "d", {0: 300}) == {0: (300, NONE)}, "300 records are gone")
