@@ -165,6 +165,38 @@ def broker_configs(c):
     check(describe(w2, BROKER, str(two), ["message.max.bytes"])[2]["message.max.bytes"].value == "4000", "and the file")
 
 
+def broker_log_configs(c):
+    """What brokers give to logs that have no settings of their own changes while they run: roll size, times, and back to the file's hours."""
+    c.zk_start()
+    c.add_controller(101).start()
+    c.add_broker(1, default__replication__factor=1, min__insync__replicas=1, log__retention__hours=2, log__retention__check__interval__ms=200).start()
+    c.wait_serving()
+    c.klamm("topic", "create", "r", "--partitions", "1", "--replication-factor", "1")
+    w = wire.Conn(c.port(1))
+
+    def files():
+        return len(segments(c, "r", 0, 1))
+
+    def synonyms():
+        e = describe(w, TOPIC, "r", ["retention.ms"])[2]["retention.ms"]
+        return e.value, e.source, e.synonyms
+    file_only = ("7200000", "default", [])  # under another name: Kafka shows no synonym then
+    check(synonyms() == file_only, "the file's hours: %s", synonyms())
+    for _ in range(3):
+        check(produce_code(c, "r", 2000, 1) == 0, "taken")
+    check(files() == 1, "one large segment: %d", files())
+    ok(incremental(w, [(BROKER, "", [("log.segment.bytes", SET, "3000"), ("log.segment.delete.delay.ms", SET, "0")])]))
+    c.until(lambda: produce_code(c, "r", 2000, 1) == 0 and files() >= 3, "small segments are rolled", 10)
+    ok(incremental(w, [(BROKER, "", [("log.retention.ms", SET, "86400000")])]))
+    want = [("log.retention.ms", "86400000", "dynamic-default"), ("log.retention.hours", "2", "static"), ("log.retention.hours", "168", "default")]
+    check(synonyms() == ("86400000", "dynamic-default", want), "milliseconds of all brokers before the file's hours: %s", synonyms())
+    ok(incremental(w, [(BROKER, "1", [("log.retention.ms", SET, "1")])]))
+    check(synonyms() == ("1", "dynamic-broker", [("log.retention.ms", "1", "dynamic-broker")] + want), "the broker's own before that: %s", synonyms())
+    c.until(lambda: files() == 1, "what is older than a millisecond goes", 20)
+    ok(incremental(w, [(BROKER, "1", [("log.retention.ms", DELETE, None)]), (BROKER, "", [("log.retention.ms", DELETE, None), ("log.segment.bytes", DELETE, None)])]))
+    check(synonyms() == file_only, "the file's hours again: %s", synonyms())
+
+
 def connection_limits(c):
     """max.connections and max.connections.per.ip over all data loops, changed while clients are there."""
     c.zk_start()
@@ -304,4 +336,4 @@ def recovery_threads(c):
     check(names.count("load") == 6, "threads that loaded: %d of 2 directories times 3", names.count("load"))
 
 
-CASES = {f.__name__: f for f in (topic_configs, min_isr, broker_configs, by_znodes, connection_limits, many_changes, recovery_threads)}
+CASES = {f.__name__: f for f in (topic_configs, min_isr, broker_configs, broker_log_configs, by_znodes, connection_limits, many_changes, recovery_threads)}
