@@ -108,9 +108,11 @@ tests_unit_test_group_wire_LDADD = $(GROUP_LIBS)
 TESTS += tests/unit/test_group tests/unit/test_group_offsets tests/unit/test_group_records tests/unit/test_group_size tests/unit/test_group_sync tests/unit/test_group_table tests/unit/test_group_wire
 
 # brokerd/net, brokerd/meta, brokerd/config; and what holds for every source file
-check_PROGRAMS += tests/unit/test_net tests/unit/test_image tests/unit/test_config
-tests_unit_test_net_SOURCES = tests/unit/test_net.c $(UNIT_SOURCES)
+check_PROGRAMS += tests/unit/test_net tests/unit/test_net_order tests/unit/test_image tests/unit/test_config
+tests_unit_test_net_SOURCES = tests/unit/test_net.c tests/unit/fake_net.c tests/unit/fake_net.h $(UNIT_SOURCES)
 tests_unit_test_net_LDADD = libkbroker.a libkenv.a libkbase.a $(ISAL_LIBS) $(CUNIT_LIBS)
+tests_unit_test_net_order_SOURCES = tests/unit/test_net_order.c tests/unit/fake_net.c tests/unit/fake_net.h $(UNIT_SOURCES)
+tests_unit_test_net_order_LDADD = libkbroker.a libkenv.a libkbase.a $(ISAL_LIBS) $(CUNIT_LIBS)
 tests_unit_test_image_SOURCES = tests/unit/test_image.c $(UNIT_SOURCES)
 tests_unit_test_image_LDADD = libkbroker.a libkcontrol.a libkbase.a $(PROTOBUF_LIBS) $(XXHASH_LIBS) $(ISAL_LIBS) $(CUNIT_LIBS)
 tests_unit_test_config_SOURCES = tests/unit/test_config.c $(UNIT_SOURCES)
@@ -120,7 +122,7 @@ check_PROGRAMS += tests/unit/test_identity
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(UNIT_SOURCES)
 tests_unit_test_identity_LDADD = $(BROKER_LIBS) libklink.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
 TESTS += tests/unit/test_identity
-TESTS += tests/unit/test_net tests/unit/test_image tests/unit/test_config tests/tools/check-includes tests/tools/check-style tests/tools/config-table
+TESTS += tests/unit/test_net tests/unit/test_net_order tests/unit/test_image tests/unit/test_config tests/tools/check-includes tests/tools/check-style tests/tools/config-table
 EXTRA_DIST += tests/golden/broker-configs.tsv tests/golden/config-keys.tsv
 EXTRA_DIST += tests/tools/config-table tests/tools/check-includes tests/tools/check-style tests/tools/check-mutants tests/mutants tests/cluster tests/run .ci/run
 EXTRA_DIST += tests/fuzz/run tests/fuzz/make-corpus tests/tools/lsan.supp
