@@ -117,11 +117,13 @@ tests_unit_test_image_SOURCES = tests/unit/test_image.c $(UNIT_SOURCES)
 tests_unit_test_image_LDADD = libkbroker.a libkcontrol.a libkbase.a $(PROTOBUF_LIBS) $(XXHASH_LIBS) $(ISAL_LIBS) $(CUNIT_LIBS)
 tests_unit_test_config_SOURCES = tests/unit/test_config.c $(UNIT_SOURCES)
 tests_unit_test_config_LDADD = $(BROKER_LIBS) $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
-# brokerd/life/identity.c in the simulated world
-check_PROGRAMS += tests/unit/test_identity
+# brokerd/life/identity.c and brokerd/link/ctl.c in the simulated world
+check_PROGRAMS += tests/unit/test_ctl tests/unit/test_identity
+tests_unit_test_ctl_SOURCES = tests/unit/test_ctl.c $(UNIT_SOURCES)
+tests_unit_test_ctl_LDADD = $(BROKER_LIBS) libklink.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(UNIT_SOURCES)
 tests_unit_test_identity_LDADD = $(BROKER_LIBS) libklink.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
-TESTS += tests/unit/test_identity
+TESTS += tests/unit/test_ctl tests/unit/test_identity
 TESTS += tests/unit/test_net tests/unit/test_net_order tests/unit/test_image tests/unit/test_config tests/tools/check-includes tests/tools/check-style tests/tools/config-table
 EXTRA_DIST += tests/golden/broker-configs.tsv tests/golden/config-keys.tsv
 EXTRA_DIST += tests/tools/config-table tests/tools/check-includes tests/tools/check-style tests/tools/check-mutants tests/mutants tests/cluster tests/run .ci/run

@@ -9,6 +9,7 @@
 #define RETRY_HIGH_MS 400
 #define CONNECT_TIMEOUT_MS 2000
 #define SILENCE_MS 3000 /* a controller that says nothing for so long: connect anew */
+#define DISCOVER_AGAIN_MS 200
 #define INVENTORY_PER_FRAME 1000
 #define COMPARED_PER_TURN 1000 /* partitions of a snapshot */
 #define DROP_MS 10
@@ -516,6 +517,14 @@ static void on_retry(void *ctx)
 
 /* ---- discovery ---- */
 
+/* A read whose reply was lost, or that came to no server in time. Nothing changes by that, so nobody tells us to look again. What is not there is
+ * an answer, and the end of the session brings a new one. */
+static void unanswered(struct ctl *c, int err)
+{
+	if (c->zk && err != ERR_NOENT && err != ERR_EXPIRED)
+		timer_set_ms(&c->discover, DISCOVER_AGAIN_MS);
+}
+
 static struct peer *peer_find(struct ctl *c, int32_t id)
 {
 	LIST_FOR(it, &c->peers)
@@ -530,8 +539,10 @@ static void on_controller_node(void *ctx, int err, struct slice data, const stru
 	struct arena a;
 	struct zkd_klamm_controller k;
 	(void)st;
-	if (err)
+	if (err) {
+		unanswered(c, err);
 		return;
+	}
 	arena_init(&a, 0);
 	if (!zkd_klamm_controller_decode(data, &a, &k)) {
 		struct peer *p = peer_find(c, k.id);
@@ -565,8 +576,10 @@ static void on_controllers(void *ctx, int err, const struct zk_names *names, con
 	struct ctl *c = ctx;
 	struct arena a;
 	(void)st;
-	if (err || !c->zk)
-		return; /* without the list the known ones are kept */
+	if (err || !c->zk) { /* without the list the known ones are kept */
+		unanswered(c, err);
+		return;
+	}
 	LIST_FOR_SAFE(it, tmp, &c->peers) {
 		struct peer *p = LIST_ENTRY(it, struct peer, link);
 		bool listed = false;
@@ -588,20 +601,30 @@ static void on_controllers(void *ctx, int err, const struct zk_names *names, con
 	arena_fini(&a);
 }
 
-static void look_again(void *ctx, const char *path)
+static void discover(void *ctx)
 {
 	struct ctl *c = ctx;
 	if (c->zk)
-		zk_children(c->zk, path, on_controllers, c);
+		zk_children(c->zk, ZKP_KLAMM_CONTROLLERS, on_controllers, c);
 }
 
-void ctl_unwatch_controllers(struct ctl *c) { c->zk = NULL; }
+static void look_again(void *ctx, const char *path)
+{
+	(void)path;
+	discover(ctx);
+}
+
+void ctl_unwatch_controllers(struct ctl *c)
+{
+	c->zk = NULL;
+	timer_stop(&c->discover);
+}
 
 void ctl_watch_controllers(struct ctl *c, struct zk *zk)
 {
 	c->zk = zk;
 	zk_observe(zk, ZKP_KLAMM_CONTROLLERS, ZK_OBSERVE_CHILDREN, look_again, c);
-	zk_children(zk, ZKP_KLAMM_CONTROLLERS, on_controllers, c);
+	discover(c);
 }
 
 /* ---- heartbeats ---- */
@@ -802,6 +825,7 @@ struct ctl *ctl_new(const struct ctl_init *init)
 	timer_init(&c->heartbeat, c->loop, on_heartbeat, c);
 	timer_set_ms(&c->heartbeat, HEARTBEAT_MS);
 	timer_init(&c->drop, c->loop, on_drop, c);
+	timer_init(&c->discover, c->loop, discover, c);
 	return c;
 }
 
@@ -810,6 +834,7 @@ void ctl_free(struct ctl *c)
 	if (!c)
 		return;
 	timer_stop(&c->heartbeat);
+	timer_stop(&c->discover);
 	c->active = NULL;
 	while (!list_empty(&c->peers))
 		peer_free(LIST_ENTRY(c->peers.next, struct peer, link));

@@ -79,6 +79,7 @@ struct ctl {
 	struct ctl_events ev;
 	struct ctl_stall (*stall)(void *ctx);
 	struct zk *zk;
+	struct timer discover;  /* what ZooKeeper did not answer is asked again */
 	struct list peers;
 	struct peer *active;    /* commands: highest epoch heard, link open, answered our hello as active */
 	int64_t active_since_us;
