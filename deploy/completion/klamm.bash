@@ -4,6 +4,13 @@ _klamm() {
 	local cur=${COMP_WORDS[COMP_CWORD]} word
 	COMPREPLY=()
 	[[ $cur == = ]] && cur=
+	word=${COMP_WORDS[COMP_CWORD - 1]}
+	[[ $word == = ]] && word=${COMP_WORDS[COMP_CWORD - 2]}
+	if [[ $word == --from-file ]]; then
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		compopt -o filenames 2>/dev/null
+		return
+	fi
 	# klamm knows its own words; names are only compared and quoted here, never evaluated
 	while IFS=$'\t' read -r word _; do
 		if [[ $word == "$cur"* ]]; then
