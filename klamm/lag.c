@@ -29,7 +29,7 @@ struct spot {
 	struct behind *rows;
 	size_t count;
 	bool over;                /* answered, or given up */
-	rd_kafka_topic_t *handle; /* while it is read */
+	rd_kafka_topic_t *handle; /* held to the end: librdkafka may lose a topic that is let go and taken again at once */
 };
 
 struct ages {
@@ -171,11 +171,8 @@ static void end_round(struct ages *a)
 			if (!place_order(n->rows[0].row->topic, n->rows[0].row->partition, s->rows[0].row) && n != s)
 				n->over = true;
 		s->over = true;
-		if (!s->handle)
-			continue;
-		rd_kafka_consume_stop(s->handle, s->rows[0].row->partition);
-		rd_kafka_topic_destroy(s->handle);
-		s->handle = NULL;
+		if (s->handle)
+			rd_kafka_consume_stop(s->handle, s->rows[0].row->partition);
 	}
 }
 
@@ -223,6 +220,9 @@ void lag_read_ages(struct cli *cli, struct group_view *groups, size_t count)
 		progress_start(&bar, cli->json, "reading ages of groups", "places", a.spot_count);
 		read_ages(&a, &bar);
 		progress_end(&bar);
+		for (size_t i = 0; i < a.spot_count; i++)
+			if (a.spots[i].handle)
+				rd_kafka_topic_destroy(a.spots[i].handle);
 		rd_kafka_queue_destroy(a.queue);
 	}
 	mem_free(a.spots);
