@@ -59,7 +59,7 @@ def main():
     endable()
     jars = javatools.libs()
     tmp = tempfile.mkdtemp(prefix="klamm-cli-")
-    pair, passed, failed = Pair(tmp, args.build, args.ports, "cli"), 0, 1
+    pair, passed, failed = Pair(tmp, args.build, args.ports, "cli", log__retention__ms=None, log__retention__hours="-1"), 0, 1
     try:
         pair.start()
         failed = 0

@@ -63,12 +63,14 @@ class Kafka:
 
 
 class Pair:
-    """kafka and klamm: two brokers with id 1, run side by side."""
+    """kafka and klamm: two brokers with id 1, run side by side; conf on top of ALIKE, None takes a key away."""
 
     def __init__(self, tmp, build, ports, name="pair", **conf):
         self.cluster = Cluster(Options(tmp, build, ports), name)
-        self.conf = dict({k.replace(".", "__"): v for k, v in ALIKE.items()}, zookeeper__session__timeout__ms=SESSION_MS, transaction__state__log__min__isr="1",
-            transaction__state__log__replication__factor="1", **conf)
+        alike = dict({k.replace(".", "__"): v for k, v in ALIKE.items()}, zookeeper__session__timeout__ms=SESSION_MS, transaction__state__log__min__isr="1",
+            transaction__state__log__replication__factor="1")
+        alike.update(conf)
+        self.conf = {k: v for k, v in alike.items() if v is not None}
         self.kafka = None
 
     def start(self):
