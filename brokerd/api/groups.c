@@ -5,6 +5,8 @@
  * __consumer_offsets; each part has an arena of its own, since several loops fill them at once.
  * JoinGroup and SyncGroup wait at the coordinator; it answers each of them, at the latest when its leadership ends.
  */
+#include <stdlib.h>
+
 #include "brokerd/api/api_priv.h"
 #include "common/base/check.h"
 #include "common/base/mem.h"
@@ -473,10 +475,38 @@ static void delete_finish(struct group_split *s)
 	api_group_reply(s, &resp);
 }
 
+struct named { struct slice name; int32_t at; };
+
+static int by_name(const void *x, const void *y)
+{
+	const struct named *a = x, *b = y;
+	int d = slice_cmp(a->name, b->name);
+	return d ? d : a->at < b->at ? -1 : a->at > b->at;
+}
+
+/* A group that is named again counts once, as in Kafka. */
+static void keep_distinct(struct api_call *c, struct kp_delete_groups_request *q)
+{
+	struct arena *ar = &c->r->arena;
+	int32_t n = q->groups_names_count, kept = 0;
+	struct named *sorted = ARENA_ARRAY(ar, struct named, (size_t)n + 1);
+	bool *again = ARENA_ARRAY(ar, bool, (size_t)n + 1);
+	for (int32_t i = 0; i < n; i++)
+		sorted[i] = (struct named){q->groups_names[i], i};
+	qsort(sorted, (size_t)n, sizeof(*sorted), by_name);
+	for (int32_t i = 1; i < n; i++)
+		again[sorted[i].at] = slice_eq(sorted[i].name, sorted[i - 1].name);
+	for (int32_t i = 0; i < n; i++)
+		if (!again[i])
+			q->groups_names[kept++] = q->groups_names[i];
+	q->groups_names_count = kept;
+}
+
 void api_do_delete_groups(struct api_call *c)
 {
-	const struct kp_delete_groups_request *q = c->request;
+	struct kp_delete_groups_request *q = c->request;
 	struct arena *ar = &c->r->arena;
+	keep_distinct(c, q);
 	struct group_split *s = api_group_split(c, GROUP_DELETE, (uint32_t)q->groups_names_count, deleted_group);
 	for (uint32_t k = 0; k < s->part_count; k++) {
 		struct group_part *p = s->parts[k];

@@ -96,8 +96,10 @@ static void finish_delete(struct groups_call *c, int16_t err)
 static int16_t delete_one(struct sweep *s, struct slice id)
 {
 	struct group *gr = group_find(s->g, id);
-	if (!gr || gr->state == GROUP_DEAD)
+	if (!gr)
 		return KERR_GROUP_ID_NOT_FOUND;
+	if (gr->state == GROUP_DEAD)
+		return KERR_COORDINATOR_NOT_AVAILABLE; /* it is gone once that is committed, not before: whoever reads meanwhile still finds it */
 	if (gr->state != GROUP_EMPTY)
 		return KERR_NON_EMPTY_GROUP;
 	group_roster_drop(s->g, gr); /* ids that were given out go with it */
@@ -163,8 +165,10 @@ void groups_delete_offsets(struct groups *g, struct groups_call *c, int64_t now_
 	req->error = 0;
 	if (!req->group.len)
 		req->error = KERR_INVALID_GROUP_ID;
-	else if (!gr || gr->state == GROUP_DEAD)
+	else if (!gr)
 		req->error = KERR_GROUP_ID_NOT_FOUND;
+	else if (gr->state == GROUP_DEAD)
+		req->error = KERR_COORDINATOR_NOT_AVAILABLE;
 	else if (gr->state != GROUP_EMPTY && !slice_eq_str(group_name_text(g, gr->protocol_type), "consumer"))
 		req->error = KERR_NON_EMPTY_GROUP;
 	if (req->error || !req->count) {

@@ -164,7 +164,7 @@ def one_member(k, group, version):
     check(a["error_code"] == 0, "LeaveGroup v%d: %s", leave, a)
     if leave >= 3:
         check([m["error_code"] for m in a["members"]] == [0, UNKNOWN_MEMBER], "LeaveGroup v%d: %s", leave, a)
-    a = k.call("DeleteGroups", min(version, 2), groups_names=["nobody-here", group])["results"]
+    a = k.call("DeleteGroups", min(version, 2), groups_names=["nobody-here", group, group])["results"]
     check([(g["group_id"], g["error_code"]) for g in a] == [("nobody-here", 69), (group, 0)], "DeleteGroups: %s", a)
 
 

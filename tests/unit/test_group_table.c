@@ -127,8 +127,8 @@ static const struct { const char *name; int16_t (*call)(struct cell *c); struct 
 	{"simple commit", call_commit_simple, {{0, 'E'}, {0, 'E'}, {0, 'E'}, {25, 'P'}, {25, 'P'}, {25, 'C'}, {25, 'C'}, {25, 'S'}, {15, 'D'}}},
 	{"commit", call_commit,              {{22, '-'}, {25, 'E'}, {25, 'E'}, {0, 'P'}, {0, 'P'}, {27, 'C'}, {27, 'C'}, {0, 'S'}, {15, 'D'}}},
 	{"commit, generation", call_commit_stale, {{22, '-'}, {25, 'E'}, {25, 'E'}, {22, 'P'}, {22, 'P'}, {22, 'C'}, {22, 'C'}, {22, 'S'}, {15, 'D'}}},
-	{"offset delete", call_offset_delete, {{69, '-'}, {0, '-'}, {0, '-'}, {86, 'P'}, {86, 'P'}, {86, 'C'}, {86, 'C'}, {86, 'S'}, {69, 'D'}}},
-	{"delete", call_delete,              {{69, '-'}, {0, '-'}, {0, '-'}, {68, 'P'}, {68, 'P'}, {68, 'C'}, {68, 'C'}, {68, 'S'}, {69, 'D'}}},
+	{"offset delete", call_offset_delete, {{69, '-'}, {0, '-'}, {0, '-'}, {86, 'P'}, {86, 'P'}, {86, 'C'}, {86, 'C'}, {86, 'S'}, {15, 'D'}}},
+	{"delete", call_delete,              {{69, '-'}, {0, '-'}, {0, '-'}, {68, 'P'}, {68, 'P'}, {68, 'C'}, {68, 'C'}, {68, 'S'}, {15, 'D'}}},
 };
 
 static void test_states(void)
