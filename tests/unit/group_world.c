@@ -438,13 +438,13 @@ const char *stable_of_one(struct world *w, const char *group)
 	return id;
 }
 
-/* Members a, b, ... of v3 in one Stable generation; ids[0] leads. */
-int32_t stable_of(struct world *w, const char *group, const char **ids, int n, const char *protocols)
+/* Members in one Stable generation; ids[0] leads. names: of static ones, or NULL. */
+static int32_t stable_with(struct world *w, const char *group, const char **ids, int n, int16_t version, const char *const *names, const char *protocols)
 {
 	struct gcall *j[8] = {0};
 	w->cfg.initial_rebalance_delay_ms = 1000;
 	for (int i = 0; i < n; i++)
-		j[i] = join(w, 3, group, "", NULL, protocols);
+		j[i] = join(w, version, group, "", names ? names[i] : NULL, protocols);
 	world_tick(w, 2001);
 	for (int i = 0; i < n; i++) {
 		CU_ASSERT(j[i]->answered && j[i]->resp.join.error_code == 0);
@@ -456,35 +456,22 @@ int32_t stable_of(struct world *w, const char *group, const char **ids, int n, c
 		int len = 0;
 		for (int k = 0; k < n; k++)
 			len += snprintf(as + len, sizeof(as) - (size_t)len, "%s=part%d ", ids[k], k);
-		sync(w, group, generation, ids[i], NULL, i ? NULL : as);
+		sync(w, group, generation, ids[i], names ? names[i] : NULL, i ? NULL : as);
 	}
 	CU_ASSERT_EQUAL(state_of(w, group), 'S');
 	w->cfg.initial_rebalance_delay_ms = 0;
 	return generation;
 }
 
-/* A stable group of static members i0, i1, ...: joined with v5, ids as answered. */
+/* Dynamic ones, of v3. */
+int32_t stable_of(struct world *w, const char *group, const char **ids, int n, const char *protocols)
+{
+	return stable_with(w, group, ids, n, 3, NULL, protocols);
+}
+
+/* Static members i0, i1, ...: joined with v5, ids as answered. */
 int32_t stable_static(struct world *w, const char *group, const char **ids, int n)
 {
 	static const char *const names[] = {"i0", "i1", "i2"};
-	struct gcall *j[3] = {0};
-	w->cfg.initial_rebalance_delay_ms = 1000;
-	for (int i = 0; i < n; i++)
-		j[i] = join(w, 5, group, "", names[i], "range:x rr:y");
-	world_tick(w, 2001);
-	for (int i = 0; i < n; i++) {
-		CU_ASSERT(j[i]->answered && j[i]->resp.join.error_code == 0);
-		ids[i] = text(w, j[i]->resp.join.member_id);
-	}
-	int32_t generation = j[0]->resp.join.generation_id;
-	for (int i = n - 1; i >= 0; i--) {
-		char as[600];
-		int len = 0;
-		for (int k = 0; k < n; k++)
-			len += snprintf(as + len, sizeof(as) - (size_t)len, "%s=part%d ", ids[k], k);
-		sync(w, group, generation, ids[i], names[i], i ? NULL : as);
-	}
-	CU_ASSERT_EQUAL(state_of(w, group), 'S');
-	w->cfg.initial_rebalance_delay_ms = 0;
-	return generation;
+	return stable_with(w, group, ids, n, 5, names, "range:x rr:y");
 }
