@@ -196,8 +196,7 @@ void live_tick(void *ctx)
 	if (!push_active(p))
 		return;
 	look_at_all(p);
-	if (push_active(p))
-		admin_check(p);
+	ring_flush(p); /* answers go with it: what is published first, so that whoever is told finds it */
 }
 
 /* ---- events ---- */

@@ -159,6 +159,7 @@ static void probe(struct fake *f, const Klamm__Control__Probe *m)
 static void on_reply(struct fake *f, const Klamm__Control__ForwardReply *r)
 {
 	f->reply_number = r->number;
+	f->reply_seq = f->seq;
 	f->reply_error = r->error;
 	f->reply_len = (int)(r->response.len < sizeof(f->reply) ? r->response.len : sizeof(f->reply));
 	if (f->reply_len)

@@ -37,7 +37,7 @@ struct fake {
 	int part_count, removed;
 	char reply[65536];
 	int reply_len, reply_error;
-	uint64_t reply_number;
+	uint64_t reply_number, reply_seq; /* reply_seq: how far its image was when the reply came */
 	int64_t pid_first;
 	int shutdown_remaining;
 };

@@ -8,10 +8,9 @@
 #include "tests/unit/fake_cluster.h"
 #include "tests/unit/unit.h"
 
-/* One key of one resource; the code of its row. */
-static int16_t alter_config(struct fake_world *w, int id, int8_t type, const char *name, const char *key, const char *value, bool validate_only)
+/* Sends a change of one key of one resource to broker `id`. */
+static void ask_alter(struct fake_world *w, int id, int8_t type, const char *name, const char *key, const char *value, bool validate_only, uint64_t number)
 {
-	static uint64_t number = 5000;
 	struct kp_incremental_alter_configs_request r;
 	struct kp_incremental_alter_configs_request_resources res;
 	struct kp_incremental_alter_configs_request_resources_configs c;
@@ -28,7 +27,14 @@ static int16_t alter_config(struct fake_world *w, int id, int8_t type, const cha
 	r.resources = &res;
 	r.resources_count = 1;
 	r.validate_only = validate_only;
-	fake_ask(w, id, KP_API_INCREMENTAL_ALTER_CONFIGS, 1, &r, ++number);
+	fake_ask(w, id, KP_API_INCREMENTAL_ALTER_CONFIGS, 1, &r, number);
+}
+
+/* And waits: the code of its row. */
+static int16_t alter_config(struct fake_world *w, int id, int8_t type, const char *name, const char *key, const char *value, bool validate_only)
+{
+	static uint64_t number = 5000;
+	ask_alter(w, id, type, name, key, value, validate_only, ++number);
 	struct fake *f = fake_broker(w, id);
 	for (int i = 0; i < 500 && f->reply_number != number; i++)
 		fake_run_ms(w, 10);
@@ -110,20 +116,7 @@ static void test_configs_contended(void)
 		char text[96], value[16];
 		snprintf(text, sizeof(text), "{\"version\":1,\"config\":{\"flush.ms\":\"%d\"}}", 1000 + i);
 		snprintf(value, sizeof(value), "%d", 1 + i);
-		struct kp_incremental_alter_configs_request r;
-		struct kp_incremental_alter_configs_request_resources res;
-		struct kp_incremental_alter_configs_request_resources_configs c;
-		kp_incremental_alter_configs_request_init(&r);
-		kp_incremental_alter_configs_request_resources_init(&res);
-		kp_incremental_alter_configs_request_resources_configs_init(&c);
-		c.name = slice_str("retention.ms");
-		c.value = slice_str(value);
-		res.resource_type = 2;
-		res.resource_name = slice_str("t");
-		res.configs = &c;
-		res.configs_count = r.resources_count = 1;
-		r.resources = &res;
-		fake_ask(w, 1, KP_API_INCREMENTAL_ALTER_CONFIGS, 1, &r, (uint64_t)(9000 + i));
+		ask_alter(w, 1, 2, "t", "retention.ms", value, false, (uint64_t)(9000 + i));
 		sim_world_run_until(w->sim, sim_now_us(w->sim) + i * 250); /* somewhere between the read and the write */
 		CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/config/topics/t", slice_str(text), -1), 0);
 		for (int k = 0; k < 300 && fake_broker(w, 1)->reply_number != (uint64_t)(9000 + i); k++)
@@ -133,6 +126,32 @@ static void test_configs_contended(void)
 		CU_ASSERT(fake_zk_text(w, "/config/topics/t", &s));
 		CU_ASSERT(strstr(str_cstr(&s), value) != NULL); /* the tool wrote last, or we built on what it wrote */
 		str_fini(&s);
+	}
+	fake_world_free(w);
+}
+
+/* A broker answers its client by the image that it has: the change is in it before the reply is. Also when the controller stood still for a
+ * moment, and finds the end of a write and its own clock in one turn. */
+static void test_configs_told_first(void)
+{
+	struct fake_world *w = fake_cluster(24, 3);
+	struct fake *f = fake_broker(w, 1);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), 0);
+	struct sim_process *active = w->cp[fake_active_idx(w)];
+	for (int i = 0; i < 200; i++) {
+		char value[16];
+		snprintf(value, sizeof(value), "%d", 1000 + i);
+		fake_run_ms(w, 200);
+		uint64_t before = f->seq;
+		sim_world_run_until(w->sim, sim_now_us(w->sim) + 130 * i);
+		ask_alter(w, 1, 2, "t", "retention.ms", value, false, (uint64_t)(7000 + i));
+		sim_world_run_until(w->sim, sim_now_us(w->sim) + 1000 + 10 * i);
+		sim_process_pause(active);
+		fake_run_ms(w, 70);
+		sim_process_resume(active);
+		for (int k = 0; k < 300 && f->reply_number != (uint64_t)(7000 + i); k++)
+			fake_run_ms(w, 10);
+		CU_ASSERT(f->reply_number == (uint64_t)(7000 + i) && f->reply_seq > before);
 	}
 	fake_world_free(w);
 }
@@ -184,5 +203,5 @@ static void test_unclean_by_config(void)
 	fake_world_free(w);
 }
 
-UNIT_MAIN("controller_configs", {"configs", test_configs}, {"contended", test_configs_contended},
+UNIT_MAIN("controller_configs", {"configs", test_configs}, {"contended", test_configs_contended}, {"told_first", test_configs_told_first},
 	{"lost_replies", test_configs_lost_replies}, {"unclean_by_config", test_unclean_by_config})
