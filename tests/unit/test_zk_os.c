@@ -443,7 +443,7 @@ static void test_end_session(void)
 	zk_exists(b.zk, "/left", got_stat, &b);
 	wait_results(&b, 1);
 	CU_ASSERT_EQUAL(b.err, ERR_NOENT);
-	CU_ASSERT_TRUE(env_now_us(env) - began < 25000000); /* not by its timeout */
+	CU_ASSERT_TRUE(env_now_us(env) - began < 3000000);
 	/* again: gone is fine; with a wrong password as well */
 	struct zk_session_id wrong = b.last.session;
 	wrong.password[3] ^= 1;
@@ -523,7 +523,7 @@ static void test_expiry(void)
 	if (!strchr(a.events, 'L'))
 		wait_event(&a, 'L');
 	int64_t silent = env_now_us(env) - zk_last_contact_us(a.zk);
-	CU_ASSERT_TRUE(silent >= 1333000);
+	CU_ASSERT_TRUE(silent >= 1333000 && silent < 2000000);
 	kill(server_pid(), SIGCONT);
 	/* back in time, or not: depends on how long the server's own clock stood still. End it for sure. */
 	if (!zk_connected(a.zk) && !strchr(a.events, 'E'))
