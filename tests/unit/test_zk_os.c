@@ -468,7 +468,7 @@ static void test_end_session(void)
 static void test_restart(void)
 {
 	world_up();
-	open_session(&a, "", 90000);
+	open_session(&a, "", 30000);
 	create(&a, "/restart", "1", 0);
 	create(&a, "/restart/eph", "1", ZK_EPHEMERAL);
 	zk_observe(a.zk, "/restart", ZK_OBSERVE_NODE, look, &a);
@@ -491,7 +491,7 @@ static void test_restart(void)
 	zk_set(a.zk, "/restart", slice_str("2"), -1, got_stat, &a);
 	wait_looks(&a, before + 1);
 	/* no server for longer than the operation's patience */
-	open_session_patient(&b, "", 90000, 1000);
+	open_session_patient(&b, "", 30000, 1000);
 	wait_event(&b, 'C');
 	CU_ASSERT_EQUAL(server("kill"), 0);
 	wait_event(&b, 'S');
