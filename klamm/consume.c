@@ -4,6 +4,8 @@
  * turned into offsets by the brokers). It ends when every part has ended, with --max after so many records, with
  * --exit at what is the end of each partition, or with a signal. With a group the coordinator hands out partitions; what was printed is
  * committed, at the latest when it ends: a record is never committed before it was handed to standard output, and nothing more is once that broke.
+ * An end that was reached is committed too, as Kafka's consumers do: of a partition without records the group would else begin at the
+ * end of another day and miss what came in between.
  */
 #include <errno.h>
 #include <signal.h>
@@ -230,6 +232,8 @@ static void take(struct consume *c, const rd_kafka_message_t *m)
 	char what[320];
 
 	if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+		if (p && c->group)
+			p->next = m->offset;
 		if (p && (c->exit_at_end || (p->end >= 0 && m->offset >= p->end)))
 			end_part(c, p);
 		return;
