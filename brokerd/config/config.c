@@ -316,6 +316,7 @@ static void read_replica_settings(struct reader *r)
 	p->retention_check_interval_ms = number(r, "log.retention.check.interval.ms");
 	p->flush_check_interval_ms = 1000;
 	p->receive_budget_bytes = 128 << 20;
+	p->dirty_budget_bytes = 256 << 20;
 	p->inter_broker_listener = r->c->inter_broker_listener;
 }
 

@@ -15,7 +15,6 @@
 
 #define WRITE_BYTES_MAX ((uint64_t)4 << 20)
 #define WRITE_PIECES_MAX 256
-#define WRITEBACK_BYTES ((uint64_t)1 << 20)
 
 /* ---- pieces ---- */
 
@@ -505,10 +504,7 @@ static void write_done(struct file_op *op)
 	}
 	if (!log->fail_err) {
 		seg->mtime_ms = env_wall_ms(log->env);
-		if (seg->bytes - seg->bytes_written_back >= WRITEBACK_BYTES) {
-			file_writeback(seg->log_file, seg->bytes_written_back, seg->bytes - seg->bytes_written_back);
-			seg->bytes_written_back = seg->bytes;
-		}
+		writeback_wrote(log->writeback, seg);
 		record_aborted(log);
 		log_event_due(log, EV_END);
 		if (sync)

@@ -19,4 +19,5 @@ libklog_a_SOURCES = \
 	brokerd/log/retention.c \
 	brokerd/log/scan.c \
 	brokerd/log/segment.c \
-	brokerd/log/sync.c
+	brokerd/log/sync.c \
+	brokerd/log/writeback.c brokerd/log/writeback.h

@@ -100,10 +100,11 @@ static void run_pump(void *ctx)
 	log_pump(ctx);
 }
 
-void log_attach(struct log *log, struct loop *owner, const struct log_events *ev)
+void log_attach(struct log *log, struct loop *owner, struct writeback *wb, const struct log_events *ev)
 {
 	loop_assert_owner(owner);
 	log->loop = owner;
+	log->writeback = wb;
 	log->ev = *ev;
 	deferred_init(&log->pump, run_pump, log);
 	deferred_init(&log->events, run_events, log);

@@ -61,7 +61,9 @@ struct log_events {
 	void (*on_dir_failed)(void *ctx, int err);
 	void *ctx;
 };
-void log_attach(struct log *log, struct loop *owner, const struct log_events *ev); /* before any other owner call */
+/* Before any other owner call. wb: the owner's for the log's directory, alive as long as the log; NULL: no budget for what is not written back. */
+struct writeback;
+void log_attach(struct log *log, struct loop *owner, struct writeback *wb, const struct log_events *ev);
 /* Numbers for the checkpoints are read before: afterwards the log is gone (clean: its recovery point is its end offset). No read and no append
  * may be submitted after it. Flushes, trims indexes, writes the snapshot at the end (clean shutdown) in a job, then frees. done may be NULL. */
 void log_close(struct log *log, bool clean, void (*done)(void *ctx, int err), void *ctx);

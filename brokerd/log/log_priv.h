@@ -20,6 +20,7 @@
 #include "brokerd/log/log.h"
 #include "brokerd/log/log_dir.h"
 #include "brokerd/log/producers.h"
+#include "brokerd/log/writeback.h"
 #include "common/base/check.h"
 #include "common/base/mem.h"
 
@@ -43,6 +44,9 @@ struct segment {
 	uint64_t bytes;              /* written */
 	uint64_t bytes_submitted;    /* and in flight */
 	uint64_t bytes_written_back; /* writeback was asked up to here */
+	struct writeback *writeback; /* that counts bytes_dirty of it; NULL: nothing is counted */
+	struct list dirty_link;
+	uint64_t bytes_dirty;
 	int64_t max_timestamp, max_timestamp_offset; /* of what is written; -1 */
 	int64_t first_timestamp;     /* max timestamp of the first batch; -1 empty */
 	int64_t created_ms, mtime_ms, used_ms;
@@ -223,6 +227,7 @@ struct log {
 	struct loop *loop;
 	struct log_events ev;
 	struct log_dir *dir;
+	struct writeback *writeback; /* the loop's in dir; NULL: no budget */
 	char *topic, *path;
 	int32_t partition;
 	struct uuid topic_id;

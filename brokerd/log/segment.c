@@ -22,6 +22,7 @@ struct segment *segment_new(int64_t base_offset, int64_t now_ms)
 	s->max_timestamp = s->max_timestamp_offset = s->first_timestamp = s->time_last = -1;
 	s->created_ms = s->mtime_ms = s->used_ms = now_ms;
 	list_init(&s->waiters);
+	list_init(&s->dirty_link);
 	return s;
 }
 
@@ -30,6 +31,7 @@ void segment_unref(struct segment *s)
 	if (!s || --s->refs > 0)
 		return;
 	ASSERT(list_empty(&s->waiters));
+	writeback_forget(s);
 	file_unref(s->log_file);
 	file_unref(s->index_file);
 	file_unref(s->time_file);

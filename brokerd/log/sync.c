@@ -28,6 +28,7 @@ static void add_segment(struct log *log, size_t i)
 	struct segment *s = log->c.segs[i];
 
 	add_file(log, s->log_file);
+	writeback_forget(s);
 	s->unsynced = false;
 	if (i + 1 == log->c.seg_count || !log->c.segs[i + 1]->ready)
 		return;

@@ -288,7 +288,7 @@ static void opened(struct partition *p, const struct open_job *o)
 	struct log_events ev = events;
 	ev.ctx = p;
 	p->log = o->log;
-	log_attach(p->log, p->shard->loop, &ev);
+	log_attach(p->log, p->shard->loop, shard_writeback(p->shard, p->dir), &ev);
 	/* section 8: the checkpoint, bounded by the log; 0 without one */
 	p->start_filed = log_start_offset(p->log);
 	p->high_watermark = clamp(o->open.high_watermark, log_start_offset(p->log), log_end_offset(p->log));

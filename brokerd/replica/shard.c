@@ -127,6 +127,22 @@ struct log_dir *shard_pick_dir(struct shard *s)
 	return best;
 }
 
+/* Made with the first log: the directories may not be known when the shard is made. */
+struct writeback *shard_writeback(struct shard *s, const struct log_dir *dir)
+{
+	const struct log_dirs *dirs = s->init.dirs;
+	if (!s->writebacks && dirs) {
+		uint32_t loops = s->init.shard_count ? s->init.shard_count : 1;
+		s->writebacks = mem_alloc(dirs->count * sizeof(*s->writebacks));
+		for (; s->writeback_count < dirs->count; s->writeback_count++)
+			writeback_init(&s->writebacks[s->writeback_count], (uint64_t)s->config->dirty_budget_bytes / loops);
+	}
+	for (uint32_t i = 0; i < s->writeback_count; i++)
+		if (dirs->dirs[i] == dir)
+			return &s->writebacks[i];
+	return NULL;
+}
+
 void shard_config_of(struct shard *s, const struct image *im, const struct image_topic *t, struct log_config *ret)
 {
 	if (s->init.log_config && im && t)
@@ -402,6 +418,9 @@ void shard_free(struct shard *s)
 			list_init(&p->watches);
 			partition_free(p);
 		}
+	for (uint32_t i = 0; i < s->writeback_count; i++)
+		writeback_fini(&s->writebacks[i]);
+	mem_free(s->writebacks);
 	recv_budget_unref(s->budget);
 	image_unref(s->image);
 	mem_free(s->buckets);

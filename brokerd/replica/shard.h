@@ -20,6 +20,7 @@ struct replica_config { /* broker-wide, Kafka's keys */
 	int32_t fetch_max_bytes;
 	int64_t hw_checkpoint_interval_ms, retention_check_interval_ms, flush_check_interval_ms;
 	int64_t receive_budget_bytes; /* followers' buffers, broker-wide (I7) */
+	int64_t dirty_budget_bytes; /* of each log directory: written and not asked to be written back (G3) */
 	const char *inter_broker_listener;
 };
 

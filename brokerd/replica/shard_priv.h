@@ -1,6 +1,7 @@
 /* shard_priv.h: the inside of a shard, for brokerd/replica and the owner side of brokerd/fetch. Thread: the shard's loop. */
 #pragma once
 
+#include "brokerd/log/writeback.h"
 #include "brokerd/replica/partition.h"
 #include "brokerd/replica/peer.h"
 #include "brokerd/replica/shard.h"
@@ -45,6 +46,8 @@ struct shard {
 
 	struct list fetchers;
 	struct recv_budget *budget;
+	struct writeback *writebacks; /* one per directory of init.dirs */
+	uint32_t writeback_count;
 	struct list proposing;
 	struct timer proposing_timer, lag_timer, maintain_timer;
 	struct partition *maintain_next;
@@ -72,6 +75,7 @@ struct partition *shard_adopt(struct shard *s, struct image *im, const struct im
 /* A state from an image for a partition of ours, made if need be. */
 void shard_apply_partition(struct shard *s, struct image *im, const struct image_topic *t, int32_t partition);
 struct log_dir *shard_pick_dir(struct shard *s);
+struct writeback *shard_writeback(struct shard *s, const struct log_dir *dir); /* NULL: not one of ours */
 void shard_partition_stopped(struct shard *s, struct partition *p, int err);
 void shard_config_of(struct shard *s, const struct image *im, const struct image_topic *t, struct log_config *ret);
 static inline int64_t shard_now_ms(const struct shard *s) { return loop_now_ms(s->loop); }

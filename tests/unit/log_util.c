@@ -231,7 +231,7 @@ int tw_open(struct tw *t, const char *topic, bool create, bool clean, int64_t re
 	struct log_events ev = {ev_end, ev_start, ev_synced, ev_failed, t};
 	int err = log_open_now(&o, ret_log);
 	if (!err)
-		log_attach(*ret_log, t->loop, &ev);
+		log_attach(*ret_log, t->loop, t->writeback, &ev);
 	return err;
 }
 

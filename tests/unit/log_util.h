@@ -16,6 +16,7 @@ struct tw { /* test world */
 	struct loop *loop;
 	struct log_dir dir;
 	struct log_config cfg;
+	struct writeback *writeback; /* of tw_open; NULL: none */
 	int end_moved, start_moved, synced, failed;
 };
 void tw_init(struct tw *t);

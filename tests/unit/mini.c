@@ -243,7 +243,7 @@ static void *mini_main(struct env *env, struct loop *control, void *arg)
 		.broker_id = b->id, .replica_lag_time_max_ms = b->mw->lag_max_ms, .replica_fetch_wait_max_ms = 500, .replica_fetch_backoff_ms = 1000,
 		.replica_fetch_min_bytes = 1, .replica_fetch_max_bytes = 1 << 20, .replica_fetch_response_max_bytes = 10 << 20, .fetch_max_bytes = 55 << 20,
 		.retention_check_interval_ms = 300000, .flush_check_interval_ms = 1000, .hw_checkpoint_interval_ms = 5000,
-		.receive_budget_bytes = 32 << 20, .inter_broker_listener = "PLAINTEXT",
+		.receive_budget_bytes = 32 << 20, .dirty_budget_bytes = 256 << 20, .inter_broker_listener = "PLAINTEXT",
 	};
 	b->shard_host = (struct shard_host){b, mini_propose, mini_dir_failed, mini_deleted, mini_missing};
 	ASSERT(log_dirs_open_now(&o, &b->dirs, &why) == 0);

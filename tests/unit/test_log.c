@@ -682,7 +682,65 @@ static void test_available(void)
 	tw_fini(&t);
 }
 
+static uint64_t dirty_of(const struct log *log)
+{
+	return log_active(log)->bytes_dirty;
+}
+
+/* G3: many logs of less than a MiB each do not add up to more than the budget; who has been dirty the longest goes first. */
+static void test_writeback(void)
+{
+	struct tw t;
+	struct writeback wb;
+	struct log *a, *b;
+	struct log_append done;
+	uint64_t one;
+
+	tw_init(&t);
+	writeback_init(&wb, 0);
+	t.writeback = &wb;
+	a = open_new(&t, "a");
+	b = open_new(&t, "b");
+	CU_ASSERT_EQUAL(tw_append(&t, a, TW_BATCH(.count = 1, .value_bytes = 1000), 0, &done), 0);
+	CU_ASSERT_EQUAL(wb.asked, 1);
+	CU_ASSERT_EQUAL(wb.bytes, 0);
+	one = log_bytes(a);
+	wb.budget = 3 * one + one / 2;
+	CU_ASSERT_EQUAL(tw_append(&t, a, TW_BATCH(.count = 1, .value_bytes = 1000), 0, &done), 0);
+	CU_ASSERT_EQUAL(tw_append(&t, b, TW_BATCH(.count = 1, .value_bytes = 1000), 0, &done), 0);
+	CU_ASSERT_EQUAL(tw_append(&t, a, TW_BATCH(.count = 1, .value_bytes = 1000), 0, &done), 0);
+	CU_ASSERT_EQUAL(wb.bytes, 3 * one);
+	CU_ASSERT_EQUAL(wb.asked, 1);
+	CU_ASSERT_EQUAL(tw_append(&t, b, TW_BATCH(.count = 1, .value_bytes = 1000), 0, &done), 0);
+	CU_ASSERT_EQUAL(wb.asked, 2);
+	CU_ASSERT_EQUAL(dirty_of(a), 0);
+	CU_ASSERT_EQUAL(dirty_of(b), 2 * one);
+	CU_ASSERT_EQUAL(wb.bytes, 2 * one);
+	/* what a sync writes nobody has to ask for */
+	CU_ASSERT_EQUAL(tw_sync(&t, b), 0);
+	CU_ASSERT_EQUAL(wb.bytes, 0);
+	CU_ASSERT_EQUAL(wb.asked, 2);
+	/* a file alone is asked for after a MiB, whatever the budget */
+	wb.budget = 1 << 30;
+	for (int i = 0; i < 12; i++)
+		CU_ASSERT_EQUAL(tw_append(&t, a, TW_BATCH(.count = 1, .value_bytes = 100000), 0, &done), 0);
+	CU_ASSERT_EQUAL(wb.asked, 3);
+	CU_ASSERT_EQUAL(wb.bytes, dirty_of(a));
+	CU_ASSERT_TRUE(wb.bytes > 0 && wb.bytes < WRITEBACK_BYTES);
+	/* what goes counts no longer */
+	CU_ASSERT_EQUAL(tw_append(&t, b, TW_BATCH(.count = 1, .value_bytes = 1000), 0, &done), 0);
+	CU_ASSERT_EQUAL(tw_truncate(&t, a, 2), 0);
+	CU_ASSERT_EQUAL(wb.bytes, one);
+	CU_ASSERT_EQUAL(tw_close(&t, a, true), 0);
+	CU_ASSERT_EQUAL(tw_delete(&t, b), 0);
+	CU_ASSERT_EQUAL(wb.bytes, 0);
+	CU_ASSERT_TRUE(list_empty(&wb.dirty));
+	writeback_fini(&wb);
+	tw_fini(&t);
+}
+
 UNIT_MAIN("log", {"append_read", test_append_read}, {"roll", test_roll}, {"roll_conditions", test_roll_conditions}, {"in_flight", test_in_flight},
 	  {"flush_messages", test_flush_messages}, {"directory_sync", test_directory_sync}, {"no_space", test_no_space}, {"failure", test_failure},
 	  {"log_append_time", test_log_append_time}, {"replica", test_replica}, {"transactions", test_transactions}, {"retention", test_retention},
-	  {"truncate", test_truncate}, {"truncate_order", test_truncate_order}, {"delete", test_delete}, {"available", test_available})
+	  {"truncate", test_truncate}, {"truncate_order", test_truncate_order}, {"delete", test_delete}, {"available", test_available},
+	  {"writeback", test_writeback})

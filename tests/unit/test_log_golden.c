@@ -131,7 +131,7 @@ static int open_one(struct tw *t, const struct expect *e, bool clean, int64_t re
 	struct log_events ev = {0};
 	int err = log_open_now(&o, ret);
 	if (!err)
-		log_attach(*ret, t->loop, &ev);
+		log_attach(*ret, t->loop, NULL, &ev);
 	return err;
 }
 

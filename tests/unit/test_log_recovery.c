@@ -394,7 +394,7 @@ static void test_topic_id(void)
 	struct log_open o = {.env = t.env, .dir = &t.dir, .topic = "t", .partition = 4, .topic_id = id, .config = t.cfg, .create = true, .clean = true,
 		.log_start_offset = -1, .high_watermark = -1, .now_ms = 1};
 	CU_ASSERT_EQUAL_FATAL(log_open_now(&o, &log), 0);
-	log_attach(log, t.loop, &ev);
+	log_attach(log, t.loop, NULL, &ev);
 	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
 	size_t len;
 	char *p = tw_path(&t, "t-4/partition.metadata"), *text = tw_file_read(p, &len);
