@@ -361,10 +361,10 @@ def lost_directory(c):
     found = log_dirs(c, 1, None)
     check(found[two] == (STORAGE_ERROR, {}) and found[one][0] == NONE and {p for t, p in found[one][1] if t == "a"} == set(range(8)) - a, "directories: %s", found)
     gone = {p for topic, p in lost if topic == "alone"}
-    check(offline("alone") == {p for p in gone if partitions_of(c, "alone")[p] == [1]}, "offline of the topic without other replicas")
+    c.until(lambda: offline("alone") == {p for p in gone if partitions_of(c, "alone")[p] == [1]}, "offline of the topic without other replicas", 10)
     for p in gone:
         if partitions_of(c, "alone")[p] == [1]:
-            check(c.state("alone", p)["leader"] == -1 and c.state("alone", p)["isr"] == [1], "nobody leads it: %s", c.state("alone", p))
+            c.until(lambda p=p: (c.state("alone", p)["leader"], c.state("alone", p)["isr"]) == (-1, [1]), "nobody leads it", 10)
     # a new reign learns it
     c.active_controller()[1].kill()
     c.until(moved, "the next controller knows it too", 40, every=0.2)
@@ -590,8 +590,11 @@ def metadata_forms(c):
             check(all(p[0] == 9 and sorted(p[2]) == [1, 2] for p in parts if p[1] != -1), "v0: others lack a replica: %s", parts)
     # a broker that is down
     c.broker(3).kill()
-    c.until(lambda: metadata(c.port(1), 12, [])["brokers"] == [1, 2], "the dead is not told", 10)
-    c.until(lambda: all(c.state("t", p)["leader"] != 3 for p in range(3)), "others lead", 10)
+    for b in (1, 2):
+        def moved(b=b):
+            got = metadata(c.port(b), 12, ["t"])
+            return got["brokers"] == [1, 2] and all(p[0] == 0 and p[1] != 3 for p in got["topics"][0][1]["partitions"].values())
+        c.until(moved, "broker %d is told that it is dead and others lead" % b, 10)
     for version in (0, 1, 5, 12):
         parts = metadata(c.port(2), version, ["t"])["topics"][0][1]["partitions"].values()
         check(all(p[0] == (9 if version == 0 else 0) and len(p[2]) == (2 if version == 0 else 3) and (p[4] in ([3], None)) for p in parts), "v%d: %s", version, parts)

@@ -281,6 +281,16 @@ class Cluster:
             args += ["--config", c]
         self.klamm(*args)
         self.until(lambda: all(self.serves(name, p) for p in range(partitions)), "leaders of %s serve" % name, 10)
+        for d in self.brokers():
+            if d.alive() and self.health(d.name)[0] == 200:
+                self.until(lambda d=d: self.knows(self.ports[d.name], name, partitions), "%s knows %s" % (d.name, name), 10)
+
+    def knows(self, port, topic, partitions):
+        """Whether the broker there has been told of each partition and its leader."""
+        w = wire.Conn(port)
+        told = wire.leaders(w.call(wire.METADATA, 4, wire.metadata([topic]) + b"\0"))
+        w.close()
+        return len(told) == partitions and all(error == 0 for error, _ in told.values())
 
     def serves(self, topic, partition):
         """Whether the leader that ZooKeeper names knows that it is."""

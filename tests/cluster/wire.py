@@ -164,3 +164,15 @@ class Reader:
     def end(self):
         if self.at != len(self.data):
             raise AssertionError("%d bytes of %d were read" % (self.at, len(self.data)))
+
+
+def leaders(answer):
+    """{partition: (error, leader)} of the one topic of a Metadata v4 answer; empty when the broker does not know it."""
+    r = Reader(answer)
+    r.take("i")
+    r.array(lambda r: (r.take("i"), r.string(), r.take("i"), r.string()))
+    r.string()
+    r.take("i")
+    parts = r.array(lambda r: (r.take("h"), r.string(), r.take("b"), r.array(lambda r: (r.take("hii"), r.array(lambda r: r.take("i")), r.array(lambda r: r.take("i"))))))[0][3]
+    r.end()
+    return {p: (error, leader) for (error, p, leader), _, _ in parts}
