@@ -650,10 +650,14 @@ def group_waits(c):
 
     def waiting():
         """A connection on which a JoinGroup waits, and its broker."""
-        port = coordinator(c, "waiting")
-        k = Kafka(port, 20)
-        ready = lambda: k.call("Heartbeat", 3, group_id="waiting", generation_id=1, member_id="x")["error_code"] == UNKNOWN_MEMBER
-        c.until(ready, "loaded", 20)
+        def ready():
+            port = coordinator(c, "waiting")  # again: the broker that names it may be told of a change after others
+            k = Kafka(port, 20)
+            if k.call("Heartbeat", 3, group_id="waiting", generation_id=1, member_id="x")["error_code"] == UNKNOWN_MEMBER:
+                return port, k
+            k.close()
+            return None
+        port, k = c.until(ready, "loaded", 20)
         k.post("JoinGroup", 3, **join)
         other = Kafka(port)
         c.until(lambda: other.call("DescribeGroups", 5, groups=["waiting"])["groups"][0]["group_state"] == "PreparingRebalance", "the group waits for more members", 20)
