@@ -31,7 +31,8 @@ int64_t loop_now_ms(struct loop *l);
 /* ---- messages ---- */
 
 /* An intrusive message. It is linked nowhere while it is not posted, and returns to the sender as the reply (protocol.md I4):
- * posting can therefore never fail. Order is kept between each pair of loops. */
+ * posting can therefore never fail. Order is kept between each pair of loops, and a loop takes what was posted before a request was sent before it reads that
+ * request (os): what one loop answered after telling the others, they know when the client turns to them. */
 struct msg {
 	struct msg *next;                        /* backend's */
 	void (*deliver)(struct msg *m);          /* runs on the receiving loop */

@@ -262,13 +262,16 @@ static void on_alarm(struct ev_loop *ev, ev_timer *w, int events)
 {
 }
 
-/* The first thing after the wait: the turn begins. */
+/* The first thing after the wait: the turn begins. Messages come before sockets: what was posted here before another loop answered a client is
+ * known when that client's next request is read here (a topic that was just made, a limit that was just set). */
 static void on_woken(struct ev_loop *ev, ev_check *w, int events)
 {
 	struct os_loop *l = w->data;
 
 	l->now_us = os_now_us();
 	atomic_store_explicit(&l->loop.turn_began_us, l->now_us, memory_order_relaxed);
+	if (atomic_load_explicit(&l->inbox, memory_order_relaxed))
+		run_inbox(l);
 }
 
 static bool work_waits(struct os_loop *l)

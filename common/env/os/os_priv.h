@@ -4,7 +4,7 @@
  * libzookeeper (zk_thread.c). Between them go only: intrusive lists with atomic heads (os_loop.inbox, os_loop.tasks), the pool's
  * queues under their mutex, and reference counts.
  *
- * A turn of a loop (loop.c): wait and socket events (libev), finished pool tasks, messages, due timers, then rounds of finished
+ * A turn of a loop (loop.c): wait, messages and socket events (libev), finished pool tasks, messages, due timers, then rounds of finished
  * file operations and deferred calls, then flushing of connections, then freeing of what was closed in the turn.
  */
 #pragma once
