@@ -324,6 +324,51 @@ def many_changes(c):
         check(c.zk_json("/config/topics/" + t)["config"] == want, "%s has %s", t, c.zk_json("/config/topics/" + t))
 
 
+def unclean_election(c):
+    """[replication.md 14] unclean.leader.election.enable, set while the only ISR member is dead: of a topic it elects there at once, for all brokers in every topic that does
+    not say otherwise; what only the dead one had is gone."""
+    c.start(min__insync__replicas=1)
+    topics = {"one": 3, "two": 3, "never": 1}
+    for t, partitions in topics.items():
+        c.create_topic(t, partitions, 3, *(["unclean.leader.election.enable=false"] if t == "never" else []))
+        c.isr_is(t, partitions, 3)
+        c.kcat("-P", "-t", t, "-p", "0", "-X", "acks=all", data=b"kept\n")
+
+    def states(t):
+        return [c.state(t, p) for p in range(topics[t])]
+
+    def offline(t):
+        return all(s["leader"] == -1 and s["isr"] == [3] for s in states(t))
+
+    def led(t):
+        return all(s["leader"] in (1, 2) and 3 not in s["isr"] for s in states(t)) and all(c.serves(t, p) for p in range(topics[t]))
+    for b in (1, 2):
+        c.broker(b).kill()
+    c.until(lambda: all(s["isr"] == [3] and s["leader"] == 3 for t in topics for s in states(t)), "3 is alone", 20)
+    for t in topics:
+        c.until(lambda t=t: produce_code(c, t, 7, 3) == 0, "%s takes what 3 alone has" % t, 10)
+    c.broker(3).kill()
+    for b in (1, 2):
+        c.broker(b).start()
+    c.wait_serving()
+    c.until(lambda: all(offline(t) for t in topics), "nobody leads: 1 and 2 are outdated", 30)
+    w = wire.Conn(c.port(1))
+    ok(incremental(w, [(TOPIC, "one", [("unclean.leader.election.enable", SET, "true")])]))
+    c.until(lambda: led("one"), "one of the outdated leads the topic that says so", 5)
+    check(offline("two") and offline("never"), "and no other topic")
+    ok(incremental(w, [(BROKER, "", [("unclean.leader.election.enable", SET, "true")])]))
+    c.until(lambda: led("two"), "now where the default of all brokers holds", 5)
+    check(offline("never"), "not where the topic says no")
+    for t in ("one", "two"):
+        c.until(lambda t=t: produce_code(c, t, 5) == 0, "%s takes records" % t, 5)
+    c.broker(3).start()
+    for t in topics:
+        c.isr_is(t, topics[t], 3)
+    for t, values in (("one", ["kept", "xxxxx"]), ("two", ["kept", "xxxxx"]), ("never", ["kept", "xxxxxxx"])):
+        check(c.read_all(t, "%s\n") == values, "%s holds %s", t, c.read_all(t, "%s\n"))
+        check(all("klamm" not in s for s in states(t)), "nobody is marked: %s", states(t))
+
+
 def recovery_threads(c):
     """num.recovery.threads.per.data.dir: after kill -9 so many logs of each directory are scanned at a time, and nothing is missing."""
     c.zk_start()
@@ -346,4 +391,4 @@ def recovery_threads(c):
     check(names.count("load") == 6, "threads that loaded: %d of 2 directories times 3", names.count("load"))
 
 
-CASES = {f.__name__: f for f in (topic_configs, min_isr, broker_configs, broker_log_configs, by_znodes, connection_limits, many_changes, recovery_threads)}
+CASES = {f.__name__: f for f in (topic_configs, min_isr, broker_configs, broker_log_configs, by_znodes, connection_limits, many_changes, unclean_election, recovery_threads)}

@@ -397,6 +397,183 @@ static void test_id_without_logs(void)
 	fake_world_free(w);
 }
 
+/* ---- DeleteTopics by id ---- */
+
+struct deleted_row {
+	int16_t code; /* -99: no answer */
+	char name[64]; /* "-": null */
+	struct uuid id;
+};
+
+static void ask_delete(struct fake_world *w, const char *name, const struct uuid *id, uint64_t number)
+{
+	struct kp_delete_topics_request r;
+	struct kp_delete_topics_request_topics t;
+	kp_delete_topics_request_init(&r);
+	kp_delete_topics_request_topics_init(&t);
+	t.name = name ? slice_str(name) : (struct slice){NULL, 0};
+	t.topic_id = *id;
+	r.topics = &t;
+	r.topics_count = 1;
+	r.timeout_ms = 5000;
+	fake_ask(w, 1, KP_API_DELETE_TOPICS, 6, &r, number);
+}
+
+static struct deleted_row delete_reply(struct fake_world *w, uint64_t number)
+{
+	struct fake *f = fake_broker(w, 1);
+	struct deleted_row row = {.code = -99, .name = "-"};
+	struct kp_delete_topics_response out;
+	struct slice in = slice_make(f->reply, (size_t)f->reply_len);
+	struct arena a;
+	arena_init(&a, 0);
+	if (f->reply_number == number && !f->reply_error && wire_decode(&kp_delete_topics_response_desc, 6, &in, &a, &out) == 0 && out.responses_count == 1) {
+		row.code = out.responses[0].error_code;
+		row.id = out.responses[0].topic_id;
+		if (out.responses[0].name.ptr)
+			snprintf(row.name, sizeof(row.name), "%.*s", (int)out.responses[0].name.len, (const char *)out.responses[0].name.ptr);
+	}
+	arena_fini(&a);
+	return row;
+}
+
+static struct deleted_row delete_topic(struct fake_world *w, const char *name, const struct uuid *id)
+{
+	static uint64_t number = 9000;
+	ask_delete(w, name, id, ++number);
+	for (int i = 0; i < 800 && fake_broker(w, 1)->reply_number != number; i++)
+		fake_run_ms(w, 10);
+	return delete_reply(w, number);
+}
+
+static void test_deletes_by_id(void)
+{
+	static const struct uuid none, unknown = {{0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0x4c, 0xfe, 0x80, 1, 2, 3, 4, 5, 6, 7}};
+	struct fake_world *w = fake_cluster(44, 3);
+	struct uuid id, other;
+	CU_ASSERT_EQUAL(fake_create(w, "t", 2, 3), KERR_NONE);
+	CU_ASSERT_EQUAL(fake_create(w, "other", 2, 3), KERR_NONE);
+	CU_ASSERT(node_id(w, "t", &id) && node_id(w, "other", &other));
+	struct deleted_row r = delete_topic(w, NULL, &unknown);
+	CU_ASSERT(r.code == KERR_UNKNOWN_TOPIC_ID && !strcmp(r.name, "-") && uuid_eq(&r.id, &unknown));
+	r = delete_topic(w, NULL, &none);
+	CU_ASSERT(r.code == KERR_UNKNOWN_TOPIC_ID && !strcmp(r.name, "-") && uuid_is_zero(&r.id));
+	r = delete_topic(w, "t", &id);
+	CU_ASSERT(r.code == KERR_INVALID_REQUEST && !strcmp(r.name, "t") && uuid_eq(&r.id, &id));
+	CU_ASSERT(fake_zk_there(w, "/brokers/topics/t"));
+	r = delete_topic(w, NULL, &id);
+	CU_ASSERT(r.code == KERR_NONE && !strcmp(r.name, "t") && uuid_eq(&r.id, &id));
+	CU_ASSERT(!fake_zk_there(w, "/brokers/topics/t") && !fake_zk_there(w, "/config/topics/t"));
+	CU_ASSERT_EQUAL(delete_topic(w, NULL, &id).code, KERR_UNKNOWN_TOPIC_ID);
+	CU_ASSERT_EQUAL(delete_topic(w, "t", &none).code, KERR_UNKNOWN_TOPIC_OR_PARTITION);
+	CU_ASSERT(node_id(w, "other", &id) && uuid_eq(&id, &other));
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 1), KERR_NONE); /* another topic: the old id is not its */
+	CU_ASSERT_EQUAL(delete_topic(w, NULL, &r.id).code, KERR_UNKNOWN_TOPIC_ID);
+	CU_ASSERT(fake_zk_there(w, "/brokers/topics/t"));
+	fake_world_free(w);
+}
+
+/* A tool took the id out of the topic's node while no controller lived; the next one reads the node, finds the id in the first hello, and writes it
+ * back. The topic can be deleted all the while: by its id, which clients know, or by a node. */
+static void test_deleted_while_read(void)
+{
+	struct fake_world *w = fake_cluster(45, 3);
+	for (int n = 0; n < 80; n++) {
+		char topic[16];
+		struct uuid id;
+		struct arena a;
+		arena_init(&a, 0);
+		snprintf(topic, sizeof(topic), "t%d", n);
+		const char *node = zkp_topic(&a, topic), *request = zkp_delete_topic(&a, topic);
+		CU_ASSERT_EQUAL_FATAL(fake_create(w, topic, 2, 3), KERR_NONE);
+		CU_ASSERT_FATAL(node_id(w, topic, &id));
+		for (int i = 0; i < 2; i++)
+			sim_process_kill(w->cp[i]);
+		CU_ASSERT_EQUAL(sim_zk_set(w->sim, node, slice_str("{\"version\":1,\"partitions\":{\"0\":[1,2,3],\"1\":[2,3,1]}}"), -1), 0);
+		fake_run_ms(w, 500);
+		fake_start_controller(w, 0);
+		for (int i = 0; i < 200000 && (fake_active_idx(w) < 0 || fake_broker(w, 1)->active < 0); i++)
+			sim_world_run_until(w->sim, sim_now_us(w->sim) + 100);
+		sim_world_run_until(w->sim, sim_now_us(w->sim) + 200 * (n / 2));
+		if (n % 2) {
+			CU_ASSERT_EQUAL(sim_zk_create(w->sim, request, (struct slice){NULL, 0}), 0);
+		} else {
+			ask_delete(w, NULL, &id, 8000 + (uint64_t)n);
+		}
+		fake_run_ms(w, 3000);
+		CU_ASSERT(n % 2 || delete_reply(w, 8000 + (uint64_t)n).code == KERR_NONE);
+		CU_ASSERT(!fake_zk_there(w, node) && !fake_zk_there(w, request));
+		CU_ASSERT(!fake_view(fake_broker(w, 2), topic, 0));
+		fake_start_controller(w, 1);
+		fake_run_ms(w, 500);
+		arena_fini(&a);
+	}
+	fake_world_free(w);
+}
+
+/* Its node is made again by a hand, and read: deleted meanwhile, it is gone as soon as what is being read is in. */
+static void test_deleted_while_made_again(void)
+{
+	struct fake_world *w = fake_cluster(46, 3);
+	int done = 0, vanished = 0;
+	for (int n = 0; n < 120; n++) {
+		char topic[16];
+		struct uuid id;
+		struct str json = {0};
+		struct arena a;
+		arena_init(&a, 0);
+		snprintf(topic, sizeof(topic), "t%d", n);
+		const char *node = zkp_topic(&a, topic), *request = zkp_delete_topic(&a, topic);
+		CU_ASSERT_EQUAL_FATAL(fake_create(w, topic, 2, 3), KERR_NONE);
+		CU_ASSERT_FATAL(node_id(w, topic, &id) && fake_zk_text(w, node, &json));
+		remove_topic_by_hand(w, topic, 2);
+		fake_run_ms(w, 500);
+		CU_ASSERT_EQUAL(sim_zk_create(w->sim, node, slice_make(json.ptr, json.len)), 0);
+		sim_world_run_until(w->sim, sim_now_us(w->sim) + 100 * (n / 2));
+		if (n % 2) {
+			CU_ASSERT_EQUAL(sim_zk_create(w->sim, request, (struct slice){NULL, 0}), 0);
+		} else {
+			ask_delete(w, NULL, &id, 8000 + (uint64_t)n);
+		}
+		fake_run_ms(w, 3000);
+		int16_t code = n % 2 ? KERR_NONE : delete_reply(w, 8000 + (uint64_t)n).code;
+		CU_ASSERT(code == KERR_NONE || code == KERR_UNKNOWN_TOPIC_ID); /* it came before the node was seen */
+		CU_ASSERT(!fake_zk_there(w, request));
+		if (n % 2 == 0) {
+			CU_ASSERT_EQUAL(fake_zk_there(w, node), code != KERR_NONE);
+			done += code == KERR_NONE;
+			vanished += code != KERR_NONE;
+		}
+		str_fini(&json);
+		arena_fini(&a);
+	}
+	CU_ASSERT(done > 0 && vanished > 0);
+	fake_world_free(w);
+}
+
+/* One that has no id yet is not known to any client; a tool's node deletes it once it has one. */
+static void test_deleted_without_id(void)
+{
+	static const struct uuid none;
+	struct fake_world *w = fake_cluster(47, 3);
+	struct uuid id;
+	sim_process_kill(w->bp[1]); /* it may have logs of it, and this reign has not heard it */
+	for (int i = 0; i < 2; i++)
+		sim_process_kill(w->cp[i]);
+	fake_start_controller(w, 0);
+	fake_run_ms(w, 8000);
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/brokers/topics/t", slice_str("{\"version\":1,\"partitions\":{\"0\":[1,2]}}")), 0);
+	fake_run_ms(w, 1000);
+	CU_ASSERT_EQUAL(delete_topic(w, "t", &none).code, KERR_UNKNOWN_TOPIC_OR_PARTITION);
+	CU_ASSERT(fake_zk_there(w, "/brokers/topics/t") && !node_id(w, "t", &id));
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/admin/delete_topics/t", (struct slice){NULL, 0}), 0);
+	fake_run_ms(w, 1000);
+	CU_ASSERT(fake_zk_there(w, "/brokers/topics/t"));
+	fake_run_ms(w, 40000);
+	CU_ASSERT(!fake_zk_there(w, "/brokers/topics/t") && !fake_zk_there(w, "/admin/delete_topics/t"));
+	fake_world_free(w);
+}
+
 /* ---- elections on request ---- */
 
 /* Code of the one row, -1000 if there is none; the whole cluster when topic is NULL. */
@@ -560,4 +737,6 @@ UNIT_MAIN("controller_admin", {"creates_partitions", test_creates_partitions}, {
 	  {"names_again", test_names_again}, {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched},
 	  {"replaced_by_hand_under_writes", test_replaced_by_hand_under_writes},
 	  {"edited_while_loading", test_edited_while_loading}, {"id_from_logs", test_id_from_logs}, {"id_without_logs", test_id_without_logs},
+	  {"deletes_by_id", test_deletes_by_id}, {"deleted_while_read", test_deleted_while_read}, {"deleted_while_made_again", test_deleted_while_made_again},
+	  {"deleted_without_id", test_deleted_without_id},
 	  {"elects_preferred", test_elects_preferred}, {"elects_by_node", test_elects_by_node}, {"elects_uncleanly", test_elects_uncleanly}, {"balances_leaders", test_balances_leaders})

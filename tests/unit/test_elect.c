@@ -269,5 +269,41 @@ static void test_deposed_writes_nothing(void)
 	bench_free(b);
 }
 
+/* Two standbys find the active one dead at the same time: the epoch that both have read belongs to one of them. */
+static void test_two_usurp_at_once(void)
+{
+	for (uint64_t seed = 1; seed <= 40; seed++) {
+		struct bench *b = bench_new(seed, 3, true);
+		run_ms(b, 2500);
+		for (int i = 0; i < MOST; i++)
+			if (node(b, i)->reign)
+				sim_process_kill(b->procs[i]);
+		run_ms(b, 3000);
+		CU_ASSERT_EQUAL(reigning(b, true), 1);
+		CU_ASSERT(b->highest >= 2);
+		bench_free(b);
+	}
+}
+
+static void usurp(void *ctx) { elect_usurp(&((struct node *)ctx)->e, "told so by the test"); }
+static void show(void *ctx) { elect_show_broker(&((struct node *)ctx)->e, 7); }
+
+/* A5: an active one that rewrites its node is alive, whatever its standby believes. */
+static void test_living_is_not_usurped(void)
+{
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		struct bench *b = bench_new(seed, 2, true);
+		run_ms(b, 2500);
+		int active = node(b, 1)->reign;
+		sim_process_run(b->procs[!active], usurp, node(b, !active));
+		sim_process_run(b->procs[active], show, node(b, active));
+		run_ms(b, 3000);
+		CU_ASSERT(node(b, active)->reign);
+		CU_ASSERT_EQUAL(b->highest, 1);
+		bench_free(b);
+	}
+}
+
 UNIT_MAIN("elect", {"one_of_three", test_one_of_three}, {"contest", test_contest}, {"rights_lapse", test_rights_lapse},
-	  {"writes_with_lost_replies", test_writes_with_lost_replies}, {"deposed_writes_nothing", test_deposed_writes_nothing})
+	  {"writes_with_lost_replies", test_writes_with_lost_replies}, {"deposed_writes_nothing", test_deposed_writes_nothing}, {"two_usurp_at_once", test_two_usurp_at_once},
+	  {"living_is_not_usurped", test_living_is_not_usurped})
