@@ -245,6 +245,18 @@ const struct plan_inventory *plan_broker_inventory(const struct plan_broker *b, 
 	return bsearch(&key, b->inventory, b->inventory_count, sizeof(*b->inventory), inventory_cmp);
 }
 
+static int inventory_topic_cmp(const void *x, const void *y)
+{
+	const struct plan_inventory *a = x, *b = y;
+	return memcmp(&a->topic_id, &b->topic_id, sizeof(a->topic_id));
+}
+
+bool plan_broker_holds(const struct plan_broker *b, const struct uuid *topic_id)
+{
+	struct plan_inventory key = {.topic_id = *topic_id};
+	return b->inventory_count && bsearch(&key, b->inventory, b->inventory_count, sizeof(*b->inventory), inventory_topic_cmp);
+}
+
 uint64_t plan_name_hash(const char *topic) { return XXH64(topic, strlen(topic), 0); }
 
 static void broker_free(struct plan_broker *b)

@@ -172,6 +172,7 @@ void plan_broker_clear_inventory(struct plan_broker *b);
 void plan_broker_add_inventory(struct plan_broker *b, const struct plan_inventory *row);
 void plan_broker_sort_inventory(struct plan_broker *b);
 const struct plan_inventory *plan_broker_inventory(const struct plan_broker *b, const struct uuid *topic_id, int32_t partition);
+bool plan_broker_holds(const struct plan_broker *b, const struct uuid *topic_id); /* any partition of it */
 uint64_t plan_name_hash(const char *topic);
 int32_t plan_lowest_live_broker(const struct plan_image *im); /* -1 if none is available (J1) */
 

@@ -11,7 +11,7 @@
 #include "common/wire/kerr.h"
 #include "controllerd/push/admin_priv.h"
 
-enum { ARENA_MAX = 256 << 20 };
+enum { ARENA_MAX = 256 << 20, PLAN_US = 500, PLAN_ROWS = 200 };
 
 static const struct admin_call *const calls[] = {
 	&admin_alter_configs, &admin_incremental_alter_configs, &admin_create_partitions, &admin_create_topics, &admin_delete_topics, &admin_elect_leaders,
@@ -28,6 +28,7 @@ struct push_pending *admin_pending_new(struct push_peer *peer, const struct admi
 	q->deadline_us = INT64_MAX;
 	arena_init(&q->arena, ARENA_MAX);
 	list_init(&q->link);
+	list_init(&q->planning);
 	list_push_back(&peer->push->pending, &q->link);
 	return q;
 }
@@ -126,6 +127,62 @@ static void answer(struct push_pending *q, int16_t error)
 	pending_free(q);
 }
 
+/* Some rows of a request; true when all of them are planned. In sim no time goes by within a turn: the number bounds it. */
+static bool plan_some(struct push_pending *q)
+{
+	struct env *env = q->push->env;
+	int64_t began = env_now_us(env);
+	for (int32_t n = 0; q->planned < q->rows && n < PLAN_ROWS; n++) {
+		q->call->plan(q, q->planned++);
+		if (env_now_us(env) - began >= PLAN_US)
+			break;
+	}
+	return q->planned == q->rows;
+}
+
+static void planning_over(struct push_pending *q)
+{
+	struct push *p = q->push;
+	list_remove(&q->planning);
+	if (admin_written(q))
+		ring_changed(p);
+}
+
+/* The one that has waited longest, then behind the others. */
+static void on_plan_turn(void *ctx)
+{
+	struct push *p = ctx;
+	struct list *n = list_pop_front(&p->planning);
+	if (!n)
+		return;
+	struct push_pending *q = LIST_ENTRY(n, struct push_pending, planning);
+	list_push_back(&p->planning, n);
+	if (plan_some(q))
+		planning_over(q);
+	if (!list_empty(&p->planning))
+		timer_set_us(&p->plan_turn, 0);
+}
+
+static void plan_begin(struct push_pending *q)
+{
+	struct push *p = q->push;
+	if (!q->call->plan)
+		return;
+	q->writing++;
+	list_push_back(&p->planning, &q->planning);
+	if (plan_some(q))
+		planning_over(q);
+	else if (!timer_armed(&p->plan_turn))
+		timer_set_us(&p->plan_turn, 0);
+}
+
+void admin_begin(struct push *p)
+{
+	list_init(&p->pending);
+	list_init(&p->planning);
+	timer_init(&p->plan_turn, p->loop, on_plan_turn, p);
+}
+
 void admin_check(struct push *p)
 {
 	if (list_empty(&p->pending) || !push_active(p) || !elect_has_rights(p->el))
@@ -143,6 +200,9 @@ void admin_end(struct push *p)
 {
 	while (!list_empty(&p->pending))
 		answer(LIST_ENTRY(p->pending.next, struct push_pending, link), KERR_REQUEST_TIMED_OUT);
+	while (!list_empty(&p->planning))
+		planning_over(LIST_ENTRY(p->planning.next, struct push_pending, planning));
+	timer_stop(&p->plan_turn);
 }
 
 static const struct admin_call *call_of(int16_t key)
@@ -183,6 +243,8 @@ void admin_forward(struct push_peer *peer, const Klamm__Control__Forward *f)
 	q->response = arena_alloc(&q->arena, api->response->size);
 	wire_init(api->response, q->response);
 	LOG_AT(p->env->log, LOG_INFO, "admin", api->name, "version=%d broker=%d principal=%s client=%s", h.api_version, peer->id, LOGQ(f->principal), LOGQ(f->client_host));
+	q->request = request;
 	call->start(q, request);
+	plan_begin(q);
 	ring_changed(p);
 }

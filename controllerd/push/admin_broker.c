@@ -41,7 +41,7 @@ static void shutdown_answer(struct push_pending *q, int16_t error)
 	shutdown_reply(q->push, q->peer, q->number, error == KERR_REQUEST_TIMED_OUT ? KERR_NOT_CONTROLLER : error, led);
 }
 
-static const struct admin_call call_shutdown = {-1, NULL, shutdown_settled, shutdown_answer};
+static const struct admin_call call_shutdown = {-1, NULL, NULL, shutdown_settled, shutdown_answer};
 
 void admin_shutdown(struct push_peer *peer, const Klamm__Control__ControlledShutdown *c)
 {

@@ -144,6 +144,25 @@ static struct plan_config_change *changes_of(struct push_pending *q, struct reso
 	return v;
 }
 
+struct alteration { /* q->own */
+	struct resource *resources;
+	bool validate_only, incremental;
+};
+
+static void plan_these(struct push_pending *q, struct resource *rs, int32_t n, bool validate_only, bool incremental)
+{
+	struct alteration *own = q->own = ARENA_NEW(&q->arena, struct alteration);
+	*own = (struct alteration){rs, validate_only, incremental};
+	mark_twice(q, rs, n);
+	q->rows = n;
+}
+
+static void plan_one(struct push_pending *q, int32_t row)
+{
+	const struct alteration *own = q->own;
+	alter_one(&own->resources[row], own->validate_only, own->incremental);
+}
+
 /* ---- the two APIs ---- */
 
 static void alter_start(struct push_pending *q, const void *request)
@@ -165,9 +184,7 @@ static void alter_start(struct push_pending *q, const void *request)
 		for (int32_t k = 0; k < r->configs_count; k++)
 			v[k] = (struct plan_config_change){text_of(q, r->configs[k].name), text_of(q, r->configs[k].value), PLAN_CONFIG_SET};
 	}
-	mark_twice(q, rs, in->resources_count);
-	for (int32_t i = 0; i < in->resources_count; i++)
-		alter_one(&rs[i], in->validate_only, false);
+	plan_these(q, rs, in->resources_count, in->validate_only, false);
 }
 
 static void incremental_start(struct push_pending *q, const void *request)
@@ -189,10 +206,8 @@ static void incremental_start(struct push_pending *q, const void *request)
 		for (int32_t k = 0; k < r->configs_count; k++)
 			v[k] = (struct plan_config_change){text_of(q, r->configs[k].name), text_of(q, r->configs[k].value), r->configs[k].config_operation};
 	}
-	mark_twice(q, rs, in->resources_count);
-	for (int32_t i = 0; i < in->resources_count; i++)
-		alter_one(&rs[i], in->validate_only, true);
+	plan_these(q, rs, in->resources_count, in->validate_only, true);
 }
 
-const struct admin_call admin_alter_configs = {KP_API_ALTER_CONFIGS, alter_start, NULL, NULL};
-const struct admin_call admin_incremental_alter_configs = {KP_API_INCREMENTAL_ALTER_CONFIGS, incremental_start, NULL, NULL};
+const struct admin_call admin_alter_configs = {KP_API_ALTER_CONFIGS, alter_start, plan_one, NULL, NULL};
+const struct admin_call admin_incremental_alter_configs = {KP_API_INCREMENTAL_ALTER_CONFIGS, incremental_start, plan_one, NULL, NULL};

@@ -182,4 +182,4 @@ static bool election_settled(struct push_pending *q, bool late)
 	return settled;
 }
 
-const struct admin_call admin_elect_leaders = {KP_API_ELECT_LEADERS, election_start, election_settled, NULL};
+const struct admin_call admin_elect_leaders = {KP_API_ELECT_LEADERS, election_start, NULL, election_settled, NULL};

@@ -10,7 +10,7 @@
 #include "controllerd/plan/grow.h"
 #include "controllerd/push/admin_priv.h"
 
-enum grow_step { GROW_DONE, GROW_BUSY /* not decided yet */, GROW_WRITING, GROW_LEADERS };
+enum grow_step { GROW_DONE, GROW_OPEN /* not looked at yet */, GROW_BUSY /* not decided yet */, GROW_WRITING, GROW_LEADERS };
 
 struct grow_row {
 	const struct kp_create_partitions_request_topics *in;
@@ -142,14 +142,18 @@ static void grow_start(struct push_pending *q, const void *request)
 		kp_create_partitions_response_results_init(r);
 		r->name = in->topics[i].name;
 		r->error_message = (struct slice){NULL, 0};
-		own->rows[row[i]] = (struct grow_row){.in = &in->topics[i], .step = GROW_BUSY};
+		own->rows[row[i]] = (struct grow_row){.in = &in->topics[i], .step = GROW_OPEN};
 	}
-	for (int32_t i = 0; i < response->results_count; i++) {
+	for (int32_t i = 0; i < response->results_count; i++)
 		if (response->results[i].error_code)
 			own->rows[i].step = GROW_DONE;
-		else
-			decide_row(q, i);
-	}
+	q->rows = response->results_count;
+}
+
+static void grow_one(struct push_pending *q, int32_t row)
+{
+	if (((struct grow *)q->own)->rows[row].step == GROW_OPEN)
+		decide_row(q, row);
 }
 
 static bool led(struct push_pending *q, const struct grow_row *g)
@@ -167,12 +171,12 @@ static bool grow_settled(struct push_pending *q, bool late)
 {
 	struct kp_create_partitions_response *response = q->response;
 	struct grow *own = q->own;
-	bool settled = true;
+	bool settled = true; /* so far: leaders are asked for at each publication, and no further than to the first row that waits for its own */
 	for (int32_t i = 0; i < response->results_count; i++) {
 		struct grow_row *g = &own->rows[i];
 		if (g->step == GROW_BUSY)
 			decide_row(q, i);
-		if (g->step == GROW_LEADERS && led(q, g))
+		if (g->step == GROW_LEADERS && settled && led(q, g))
 			g->step = GROW_DONE;
 		if (g->step == GROW_DONE)
 			continue;
@@ -186,4 +190,4 @@ static bool grow_settled(struct push_pending *q, bool late)
 	return settled;
 }
 
-const struct admin_call admin_create_partitions = {KP_API_CREATE_PARTITIONS, grow_start, grow_settled, NULL};
+const struct admin_call admin_create_partitions = {KP_API_CREATE_PARTITIONS, grow_start, grow_one, grow_settled, NULL};

@@ -3,6 +3,8 @@
  * admin.c decodes the request, keeps it while it waits, and answers. A call's start function gets the decoded request (it lives as long as
  * the answer is owed) and fills q->response, the API's response message. What it still waits for it keeps in q->own; its settled function
  * is asked at each publication and tick, with `late` once the deadline has passed, and then puts codes where something is still open.
+ * What each row of a request asks for is begun by `plan`, as many rows in a turn as fit into half a millisecond (protocol.md G3): a request may
+ * name ten thousand topics. The rest follows also when the deadline has passed and the client was answered.
  * Writes on their way are counted in q->writing and come back through admin_written.
  * A new API: its row in a file of its kind, named in admin.c; api_forward_call in brokerd/api.
  * Thread: the control loop.
@@ -14,7 +16,7 @@
 #include "proto/kafka/kp.h"
 
 struct push_pending {
-	struct list link;
+	struct list link, planning;
 	struct push *push;
 	const struct admin_call *call;
 	uint32_t peer;       /* number of the link that asked */
@@ -24,13 +26,17 @@ struct push_pending {
 	struct arena arena;  /* request, response, their texts */
 	void *response;      /* NULL: not a forwarded request */
 	void *own;           /* the call's */
-	int32_t writing;     /* nodes on their way */
+	const void *request;
+	int32_t rows;        /* that plan is to be called for; set by start */
+	int32_t planned;     /* so many of them it was called for */
+	int32_t writing;     /* nodes on their way; one more while rows are to be planned */
 	bool dead;           /* answered; freed when the last write comes back */
 };
 
 struct admin_call {
 	int16_t key;                                           /* -1: not a forwarded request */
 	void (*start)(struct push_pending *q, const void *request);
+	void (*plan)(struct push_pending *q, int32_t row);     /* NULL: start does all */
 	bool (*settled)(struct push_pending *q, bool late);    /* NULL: once nothing is being written */
 	void (*answer)(struct push_pending *q, int16_t error); /* NULL: q->response, or the error that stands for all of it */
 };

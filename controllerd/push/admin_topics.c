@@ -11,7 +11,23 @@
 #include "common/wire/kerr.h"
 #include "controllerd/push/admin_priv.h"
 
-/* q->own: per row of the response the topic id that is waited for; zero = settled. */
+/* q->own: per row of the response the topic id that is waited for. */
+struct waits {
+	struct uuid *ids;   /* zero = settled */
+	int32_t first_open; /* all before it are settled */
+	const bool *twice;
+};
+static const struct uuid open_row = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}; /* no id is known yet */
+
+static struct waits *waits_new(struct push_pending *q, int32_t rows)
+{
+	struct waits *w = q->own = ARENA_NEW(&q->arena, struct waits);
+	w->ids = ARENA_ARRAY(&q->arena, struct uuid, (size_t)rows + 1);
+	for (int32_t i = 0; i < rows; i++)
+		w->ids[i] = open_row;
+	q->rows = rows;
+	return w;
+}
 
 /* ---- CreateTopics ---- */
 
@@ -63,16 +79,16 @@ static void on_topic_written(void *ctx, void *arg, int err)
 		return;
 	struct kp_create_topics_response *response = q->response;
 	struct kp_create_topics_response_topics *r = &response->topics[row];
-	struct uuid *waits = q->own;
+	struct uuid *wait = &((struct waits *)q->own)->ids[row];
 	if (err) {
-		waits[row] = (struct uuid){{0}};
+		*wait = (struct uuid){{0}};
 		r->error_code = err == ERR_EXIST ? KERR_TOPIC_ALREADY_EXISTS : err == ERR_STALE ? KERR_NOT_CONTROLLER : err == ERR_LIMIT ? KERR_INVALID_PARTITIONS : KERR_UNKNOWN_SERVER_ERROR;
 		r->error_message = slice_str(err == ERR_EXIST ? "Topic was created by somebody else at the same time." : err == ERR_STALE ? "This controller was replaced." : "ZooKeeper refused the topic.");
 		return;
 	}
 	const struct plan_topic *t = plan_topic_find_slice(q->push->st->im, r->name);
 	if (t)
-		r->topic_id = waits[row] = t->id;
+		r->topic_id = *wait = t->id;
 }
 
 static const bool *named_twice(struct push_pending *q, const struct kp_create_topics_request *in)
@@ -88,18 +104,15 @@ static const bool *named_twice(struct push_pending *q, const struct kp_create_to
 	return twice;
 }
 
-static void create_one(struct push_pending *q, const struct kp_create_topics_request *in, int32_t at, bool twice)
+static void create_one(struct push_pending *q, int32_t at)
 {
+	const struct kp_create_topics_request *in = q->request;
 	struct push *p = q->push;
 	struct arena *a = &q->arena;
 	const struct kp_create_topics_request_topics *t = &in->topics[at];
 	struct kp_create_topics_response *response = q->response;
 	struct kp_create_topics_response_topics *row = &response->topics[at];
-	struct uuid *waits = q->own;
-	kp_create_topics_response_topics_init(row);
-	row->name = t->name;
-	row->error_message = (struct slice){NULL, 0};
-	row->configs_count = 0; /* none when it is refused, but not null: as Kafka */
+	struct waits *waits = q->own;
 	struct plan_new_partition *manual = ARENA_ARRAY(a, struct plan_new_partition, (size_t)(t->assignments_count > 0 ? t->assignments_count : 0) + 1);
 	for (int32_t i = 0; i < t->assignments_count; i++)
 		manual[i] = (struct plan_new_partition){t->assignments[i].partition_index, {t->assignments[i].broker_ids, t->assignments[i].broker_ids_count}};
@@ -114,7 +127,7 @@ static void create_one(struct push_pending *q, const struct kp_create_topics_req
 	if (slice_eq_str(row->name, "__cluster_metadata")) {
 		str_add(&problem, "Creation of internal topic __cluster_metadata is prohibited.");
 		row->error_code = KERR_INVALID_REQUEST;
-	} else if (twice) {
+	} else if (waits->twice[at]) {
 		str_add(&problem, "Found multiple entries for this topic.");
 		row->error_code = KERR_INVALID_REQUEST;
 	} else if (state_creating(p->st, row->name)) {
@@ -125,6 +138,8 @@ static void create_one(struct push_pending *q, const struct kp_create_topics_req
 	}
 	row->error_message = admin_text(q, &problem);
 	str_fini(&problem);
+	if (row->error_code || in->validate_only)
+		waits->ids[at] = (struct uuid){{0}};
 	if (row->error_code)
 		return;
 	row->num_partitions = n.partition_count;
@@ -134,7 +149,6 @@ static void create_one(struct push_pending *q, const struct kp_create_topics_req
 		struct create_arg *ca = MEM_NEW(struct create_arg);
 		*ca = (struct create_arg){q, at};
 		q->writing++;
-		memset(&waits[at], 0xff, sizeof(waits[at])); /* its id is known once it is written */
 		state_create_topic(p->st, &n, on_topic_written, p, ca);
 	}
 	plan_new_topic_fini(&n);
@@ -146,11 +160,15 @@ static void create_start(struct push_pending *q, const void *request)
 	struct kp_create_topics_response *response = q->response;
 	response->topics_count = in->topics_count;
 	response->topics = ARENA_ARRAY(&q->arena, struct kp_create_topics_response_topics, (size_t)in->topics_count + 1);
-	q->own = ARENA_ARRAY(&q->arena, struct uuid, (size_t)in->topics_count + 1);
 	admin_timeout(q, in->timeout_ms);
-	const bool *twice = named_twice(q, in);
-	for (int32_t i = 0; i < in->topics_count; i++)
-		create_one(q, in, i, twice[i]);
+	for (int32_t i = 0; i < in->topics_count; i++) {
+		struct kp_create_topics_response_topics *row = &response->topics[i];
+		kp_create_topics_response_topics_init(row);
+		row->name = in->topics[i].name;
+		row->error_message = (struct slice){NULL, 0};
+		row->configs_count = 0; /* none when it is refused, but not null: as Kafka */
+	}
+	waits_new(q, in->topics_count)->twice = named_twice(q, in);
 }
 
 static bool all_led(const struct plan_topic *t)
@@ -165,45 +183,52 @@ static bool all_led(const struct plan_topic *t)
 
 static bool create_settled(struct push_pending *q, bool late)
 {
-	static const struct uuid open = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 	struct kp_create_topics_response *response = q->response;
-	struct uuid *waits = q->own;
-	bool settled = true;
-	for (int32_t i = 0; i < response->topics_count; i++) {
-		if (uuid_is_zero(&waits[i]))
-			continue;
-		bool written = !uuid_eq(&waits[i], &open);
-		const struct plan_topic *t = written ? plan_topic_find_id(q->push->st->im, &waits[i]) : NULL;
+	struct waits *waits = q->own;
+	for (int32_t i = waits->first_open; i < response->topics_count; i++) {
+		struct uuid *wait = &waits->ids[i];
+		bool written = !uuid_eq(wait, &open_row);
+		const struct plan_topic *t = written ? plan_topic_find_id(q->push->st->im, wait) : NULL;
 		if (written && (!t || all_led(t))) {
-			waits[i] = (struct uuid){{0}};
-		} else if (late) {
+			*wait = (struct uuid){{0}};
+		} else if (!late) {
+			waits->first_open = i; /* asked at each publication: what is behind it waits for it anyway */
+			return false;
+		} else {
 			struct kp_create_topics_response_topics *row = &response->topics[i];
 			row->error_code = KERR_REQUEST_TIMED_OUT; /* the work goes on; Kafka tells the id with it, and nothing else */
 			row->error_message = (struct slice){NULL, 0};
 			row->num_partitions = -1;
 			row->replication_factor = -1;
 			row->configs_count = 0;
-		} else {
-			settled = false;
 		}
 	}
-	return settled;
+	return true;
 }
 
-const struct admin_call admin_create_topics = {KP_API_CREATE_TOPICS, create_start, create_settled, NULL};
+const struct admin_call admin_create_topics = {KP_API_CREATE_TOPICS, create_start, create_one, create_settled, NULL};
 
 /* ---- DeleteTopics ---- */
 
-static void delete_one(struct push_pending *q, int32_t at, struct slice name, const struct uuid *id)
+static bool by_row(const struct push_pending *q) { return q->version >= 6; }
+
+static struct slice name_of(const struct push_pending *q, int32_t at)
 {
+	const struct kp_delete_topics_request *in = q->request;
+	return by_row(q) ? in->topics[at].name : in->topic_names[at].ptr ? in->topic_names[at] : slice_make("", 0);
+}
+
+static void delete_one(struct push_pending *q, int32_t at)
+{
+	static const struct uuid none;
+	const struct kp_delete_topics_request *in = q->request;
+	struct slice name = name_of(q, at);
+	const struct uuid *id = by_row(q) ? &in->topics[at].topic_id : &none;
 	struct push *p = q->push;
 	struct kp_delete_topics_response *response = q->response;
 	struct kp_delete_topics_response_responses *row = &response->responses[at];
-	struct uuid *waits = q->own;
-	kp_delete_topics_response_responses_init(row);
-	row->error_message = (struct slice){NULL, 0};
-	row->name = name;
-	row->topic_id = *id;
+	struct uuid *wait = &((struct waits *)q->own)->ids[at];
+	*wait = (struct uuid){{0}};
 	struct plan_topic *t = name.ptr ? plan_topic_find_slice(p->st->im, name) : plan_topic_find_id(p->st->im, id);
 	if (name.ptr && !uuid_is_zero(id)) {
 		row->error_code = KERR_INVALID_REQUEST;
@@ -214,7 +239,7 @@ static void delete_one(struct push_pending *q, int32_t at, struct slice name, co
 		row->error_code = name.ptr ? KERR_UNKNOWN_TOPIC_OR_PARTITION : KERR_UNKNOWN_TOPIC_ID;
 	} else {
 		row->name = slice_make(arena_strndup(&q->arena, t->name, strlen(t->name)), strlen(t->name));
-		row->topic_id = waits[at] = t->id;
+		row->topic_id = *wait = t->id;
 		if (!t->deleting)
 			state_delete_topic(p->st, t);
 	}
@@ -222,44 +247,43 @@ static void delete_one(struct push_pending *q, int32_t at, struct slice name, co
 
 static void delete_start(struct push_pending *q, const void *request)
 {
-	static const struct uuid none;
 	const struct kp_delete_topics_request *in = request;
 	struct kp_delete_topics_response *response = q->response;
-	bool by_row = q->version >= 6;
-	int32_t n = by_row ? in->topics_count : in->topic_names_count;
+	int32_t n = by_row(q) ? in->topics_count : in->topic_names_count;
 	n = n > 0 ? n : 0;
 	response->responses_count = n;
 	response->responses = ARENA_ARRAY(&q->arena, struct kp_delete_topics_response_responses, (size_t)n + 1);
-	q->own = ARENA_ARRAY(&q->arena, struct uuid, (size_t)n + 1);
 	admin_timeout(q, in->timeout_ms);
 	for (int32_t i = 0; i < n; i++) {
-		if (by_row)
-			delete_one(q, i, in->topics[i].name, &in->topics[i].topic_id);
-		else
-			delete_one(q, i, in->topic_names[i].ptr ? in->topic_names[i] : slice_make("", 0), &none);
+		struct kp_delete_topics_response_responses *row = &response->responses[i];
+		kp_delete_topics_response_responses_init(row);
+		row->error_message = (struct slice){NULL, 0};
+		row->name = name_of(q, i);
+		if (by_row(q))
+			row->topic_id = in->topics[i].topic_id;
 	}
+	(void)waits_new(q, n);
 }
 
 static bool delete_settled(struct push_pending *q, bool late)
 {
 	struct kp_delete_topics_response *response = q->response;
-	struct uuid *waits = q->own;
-	bool settled = true;
-	for (int32_t i = 0; i < response->responses_count; i++) {
-		if (uuid_is_zero(&waits[i]))
-			continue;
-		if (!plan_topic_find_id(q->push->st->im, &waits[i])) {
-			waits[i] = (struct uuid){{0}};
+	struct waits *waits = q->own;
+	for (int32_t i = waits->first_open; i < response->responses_count; i++) {
+		struct uuid *wait = &waits->ids[i];
+		if (!uuid_eq(wait, &open_row) && !plan_topic_find_id(q->push->st->im, wait)) {
+			*wait = (struct uuid){{0}};
 		} else if (late) {
 			response->responses[i].error_code = KERR_REQUEST_TIMED_OUT;
 		} else {
-			settled = false;
+			waits->first_open = i;
+			return false;
 		}
 	}
-	return settled;
+	return true;
 }
 
-const struct admin_call admin_delete_topics = {KP_API_DELETE_TOPICS, delete_start, delete_settled, NULL};
+const struct admin_call admin_delete_topics = {KP_API_DELETE_TOPICS, delete_start, delete_one, delete_settled, NULL};
 
 /* ---- ListPartitionReassignments ---- */
 
@@ -270,4 +294,4 @@ static void list_start(struct push_pending *q, const void *request)
 	response->error_message = (struct slice){NULL, 0};
 }
 
-const struct admin_call admin_list_partition_reassignments = {KP_API_LIST_PARTITION_REASSIGNMENTS, list_start, NULL, NULL};
+const struct admin_call admin_list_partition_reassignments = {KP_API_LIST_PARTITION_REASSIGNMENTS, list_start, NULL, NULL, NULL};

@@ -137,6 +137,8 @@ struct push {
 	uint64_t rounds;
 	/* requests that wait */
 	struct list pending;
+	struct list planning; /* those of which rows are to be planned, answered ones too: in turns */
+	struct timer plan_turn;
 	struct arena scratch;
 	uint64_t deltas, snapshots, fenced;
 };
@@ -180,4 +182,5 @@ void admin_producer_ids(struct push_peer *peer, const Klamm__Control__ProducerId
 void admin_alter_partition(struct push_peer *peer, const Klamm__Control__AlterPartitionRequest *r);
 void admin_reject(void *push, int32_t broker, uint64_t number, const struct plan_topic *t, int32_t partition, int16_t error, int32_t leader_epoch, int32_t partition_epoch);
 void admin_check(struct push *p); /* something was published, or time went by */
+void admin_begin(struct push *p);
 void admin_end(struct push *p);

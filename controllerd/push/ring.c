@@ -543,17 +543,11 @@ static void add_rest(struct push *p, struct out *o)
 	for (const struct plan_broker *b = s->im->brokers; b; b = b->hh.next)
 		if (b->published)
 			add_broker(o, b);
-	LIST_FOR(n, &s->deleted) {
-		const struct state_deleted *d = LIST_ENTRY(n, struct state_deleted, link);
+	for (const struct state_deleted *d = s->deleted; d; d = d->hh.next)
 		add_removed_topic(o, &d->id, d->name);
-	}
-	for (size_t i = 0; i < k->gone_count; i++) {
-		bool said = false;
-		LIST_FOR(n, &s->deleted)
-			said |= uuid_eq(&LIST_ENTRY(n, struct state_deleted, link)->id, &k->gone[i].topic);
-		if (!said)
+	for (size_t i = 0; i < k->gone_count; i++)
+		if (!state_deleted_find(s, &k->gone[i].topic))
 			add_removed_topic(o, &k->gone[i].topic, k->gone[i].name);
-	}
 }
 
 /* True when everything is sent and deltas may follow. */

@@ -414,7 +414,7 @@ void push_init(struct push *p, struct loop *l, const struct push_config *cfg, st
 {
 	*p = (struct push){.env = l->env, .loop = l, .cfg = *cfg, .st = st, .el = el, .published_broker = -1, .first = 1};
 	list_init(&p->peers);
-	list_init(&p->pending);
+	admin_begin(p);
 	arena_init(&p->scratch, 0);
 	deferred_init(&p->flush, on_flush, p);
 	ring_init(p);

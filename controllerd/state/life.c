@@ -172,14 +172,10 @@ static void mark_partition(struct state *s, struct plan_broker *b, struct plan_p
 /* What of removed topics it does not hold (any more) needs no confirmation (K1). */
 static void settle_deletions(struct state *s, struct plan_broker *b)
 {
-	LIST_FOR_SAFE(n, tmp, &s->deleted) {
-		struct state_deleted *d = LIST_ENTRY(n, struct state_deleted, link);
-		bool holds = false;
-		for (size_t i = 0; i < b->inventory_count && !holds; i++)
-			holds = uuid_eq(&b->inventory[i].topic_id, &d->id);
-		if (!holds)
+	struct state_deleted *d, *next;
+	HASH_ITER(hh, s->deleted, d, next)
+		if (!plan_broker_holds(b, &d->id))
 			state_deletion_done(s, b->id, &d->id, true);
-	}
 }
 
 static void end_former_life(struct state *s, struct plan_broker *b, int64_t boot_epoch)

@@ -574,7 +574,7 @@ static void on_deleted(void *ctx, void *arg, int err, struct slice data, const s
 			for (size_t i = 0; i < d.partition_count; i++)
 				for (size_t k = 0; k < d.partitions[i].replicas.count; k++)
 					plan_ids_add(&brokers, d.partitions[i].replicas.ids[k]);
-			state_deleted_add(s, &id, d.topic, &brokers, NULL);
+			(void)state_deleted_add(s, &id, d.topic, &brokers, NULL);
 			plan_ids_fini(&brokers);
 		}
 		arena_fini(&a);

@@ -501,7 +501,6 @@ void state_init(struct state *s, struct loop *l, struct elect *el, const struct 
 	list_init(&s->changed_partitions);
 	list_init(&s->changed_topics);
 	list_init(&s->changed_brokers);
-	list_init(&s->deleted);
 	list_init(&s->pids);
 	deferred_init(&s->work_soon, do_work, s);
 	timer_init(&s->work_timer, l, work_later, s);
@@ -527,15 +526,6 @@ void state_begin(struct state *s, struct zk *zk, int32_t epoch, int32_t epoch_ve
 	load_begin(s);
 }
 
-static void deleted_free(struct state_deleted *d)
-{
-	list_remove(&d->link);
-	plan_ids_fini(&d->brokers);
-	mem_free(d->left);
-	mem_free(d->name);
-	mem_free(d);
-}
-
 void state_end(struct state *s)
 {
 	if (!s->active)
@@ -551,12 +541,11 @@ void state_end(struct state *s)
 	growth_end(s);
 	topics_end(s);
 	prefer_end(s);
-	while (!list_empty(&s->deleted))
-		deleted_free(LIST_ENTRY(s->deleted.next, struct state_deleted, link));
+	while (s->deleted)
+		state_deleted_remove(s, s->deleted);
 	for (size_t i = 0; i < s->removed_count; i++)
 		mem_free(s->removed[i].name);
 	s->removed_count = s->removed_broker_count = 0;
-	plan_configs_fini(&s->creating);
 	plan_configs_fini(&s->reading);
 	for (struct plan_broker *b = s->im->brokers; b; b = b->hh.next)
 		list_remove(&b->change);

@@ -45,7 +45,7 @@ struct state_proposal { /* an AlterPartition of a leader that waits for its look
 };
 
 struct state_deleted { /* a removed topic whose replicas are not all gone yet (K1) */
-	struct list link;
+	UT_hash_handle hh;
 	struct uuid id;
 	char *name;
 	struct plan_ids brokers; /* that have not confirmed */
@@ -97,8 +97,8 @@ struct state {
 	size_t removed_broker_count, removed_broker_cap;
 	bool cluster_changed, configs_changed;
 	/* topics */
-	struct list deleted;
-	struct plan_configs creating; /* names that are being created */
+	struct state_deleted *deleted; /* by id, oldest first */
+	struct creation *creating;    /* by name */
 	struct plan_configs reading;  /* names whose nodes are being read */
 	bool topics_reading, topics_again, admin_after;
 	struct timer ids_timer; /* topics without an id wait */
@@ -184,7 +184,9 @@ bool state_creating(const struct state *s, struct slice name);
 void state_delete_topic(struct state *s, struct plan_topic *t); /* starts, or goes on */
 void state_deletion_step(struct state *s, struct plan_topic *t);
 void state_deletion_done(struct state *s, int32_t broker, const struct uuid *id, bool all);
-void state_deleted_add(struct state *s, const struct uuid *id, const char *name, const struct plan_ids *brokers, const int32_t *left);
+struct state_deleted *state_deleted_add(struct state *s, const struct uuid *id, const char *name, const struct plan_ids *brokers, const int32_t *left);
+struct state_deleted *state_deleted_find(const struct state *s, const struct uuid *id);
+void state_deleted_remove(struct state *s, struct state_deleted *d);
 void state_admin_node_delete(struct state *s, const char *name);
 /* A topic node that tools or a hand wrote has no id. One that the image knows is written back; else that of the logs which brokers hold under its
  * name, once they say so; else, when nobody is left who may have some, a new one. No looks before that. */

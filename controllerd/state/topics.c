@@ -24,21 +24,29 @@ struct creation {
 	struct plan_topic *made; /* not in the image yet: name, id, partitions, config */
 	struct plan_image *box;  /* that holds it */
 	bool config_exists;
+	bool listed;             /* in state.creating: not once the reign is over */
+	UT_hash_handle hh;
 	state_created_fn *fn;
 	void *ctx, *arg;
 };
 
 bool state_creating(const struct state *s, struct slice name)
 {
-	for (int32_t i = 0; i < s->creating.n; i++)
-		if (slice_eq_str(name, s->creating.v[i].key))
-			return true;
-	return false;
+	struct creation *c;
+	HASH_FIND(hh, s->creating, name.ptr, name.len, c);
+	return c != NULL;
+}
+
+static void unlist(struct creation *c)
+{
+	if (c->listed)
+		HASH_DEL(c->s->creating, c);
+	c->listed = false;
 }
 
 static void creation_end(struct creation *c, int err)
 {
-	plan_configs_remove(&c->s->creating, c->made->name);
+	unlist(c);
 	c->fn(c->ctx, c->arg, err);
 	plan_image_free(c->box);
 	mem_free(c);
@@ -176,8 +184,9 @@ void state_create_topic(struct state *s, const struct plan_new_topic *n, state_c
 		plan_partition_add(c->box, c->made, n->partitions[i].idx, &n->partitions[i].replicas);
 	for (int32_t i = 0; i < n->config_count; i++)
 		plan_configs_put(&c->made->config, n->configs[i].key, n->configs[i].value);
-	plan_configs_put(&s->creating, name, "");
 	mem_free(name);
+	c->listed = true;
+	HASH_ADD_KEYPTR(hh, s->creating, c->made->name, strlen(c->made->name), c);
 	creation_send(c);
 }
 
@@ -241,10 +250,7 @@ static bool id_free(const struct state *s, const struct uuid *id)
 {
 	if (uuid_is_zero(id) || plan_topic_find_id(s->im, id))
 		return false;
-	LIST_FOR(n, &s->deleted)
-		if (uuid_eq(&LIST_ENTRY(n, struct state_deleted, link)->id, id))
-			return false; /* logs of a topic that was deleted */
-	return true;
+	return !state_deleted_find(s, id); /* logs of a topic that was deleted */
 }
 
 /* The id of the longest log (last epoch, end) that a broker holds under the topic's name; false: nobody says that it has one. */
@@ -314,6 +320,9 @@ void topics_init(struct state *s) { timer_init(&s->ids_timer, s->loop, on_ids_ti
 
 void topics_end(struct state *s)
 {
+	struct creation *c, *next;
+	HASH_ITER(hh, s->creating, c, next)
+		unlist(c);
 	timer_stop(&s->ids_timer);
 	s->ids_wait = false;
 }
@@ -333,33 +342,45 @@ void state_give_id(struct state *s, struct plan_topic *t)
 
 /* ---- /klamm/deleted ---- */
 
-void state_deleted_add(struct state *s, const struct uuid *id, const char *name, const struct plan_ids *brokers, const int32_t *left)
+struct state_deleted *state_deleted_find(const struct state *s, const struct uuid *id)
 {
-	struct state_deleted *d = MEM_NEW(struct state_deleted);
+	struct state_deleted *d;
+	HASH_FIND(hh, s->deleted, id, sizeof(*id), d);
+	return d;
+}
+
+void state_deleted_remove(struct state *s, struct state_deleted *d)
+{
+	HASH_DEL(s->deleted, d);
+	plan_ids_fini(&d->brokers);
+	mem_free(d->left);
+	mem_free(d->name);
+	mem_free(d);
+}
+
+struct state_deleted *state_deleted_add(struct state *s, const struct uuid *id, const char *name, const struct plan_ids *brokers, const int32_t *left)
+{
+	struct state_deleted *d = state_deleted_find(s, id);
+	if (d)
+		state_deleted_remove(s, d);
+	d = MEM_NEW(struct state_deleted);
 	d->id = *id;
 	d->name = mem_strdup(name);
 	plan_ids_copy(&d->brokers, brokers);
 	d->left = mem_alloc(sizeof(int32_t) * (size_t)(brokers->n + 1));
 	for (int32_t i = 0; i < brokers->n; i++)
 		d->left[i] = left ? left[i] : 1;
-	list_init(&d->link);
-	list_push_back(&s->deleted, &d->link);
+	HASH_ADD(hh, s->deleted, id, sizeof(d->id), d);
+	return d;
 }
 
 static void on_deleted_gone(void *ctx, void *arg, int err, size_t failed, const struct zk_op_result *results)
 {
 	struct state *s = ctx;
 	struct uuid *id = arg;
-	LIST_FOR_SAFE(n, tmp, &s->deleted) {
-		struct state_deleted *d = LIST_ENTRY(n, struct state_deleted, link);
-		if (err == ERR_STALE || !uuid_eq(&d->id, id))
-			continue;
-		list_remove(&d->link); /* gone, or gone already, or the next reign asks once more */
-		plan_ids_fini(&d->brokers);
-		mem_free(d->left);
-		mem_free(d->name);
-		mem_free(d);
-	}
+	struct state_deleted *d = err == ERR_STALE ? NULL : state_deleted_find(s, id);
+	if (d)
+		state_deleted_remove(s, d); /* gone, or gone already, or the next reign asks once more */
 	mem_free(id);
 }
 
@@ -383,22 +404,19 @@ static void deleted_settle(struct state *s, struct state_deleted *d)
 
 void state_deletion_done(struct state *s, int32_t broker, const struct uuid *id, bool all)
 {
-	LIST_FOR_SAFE(n, tmp, &s->deleted) {
-		struct state_deleted *d = LIST_ENTRY(n, struct state_deleted, link);
-		if (!uuid_eq(&d->id, id))
-			continue;
-		for (int32_t i = 0; i < d->brokers.n; i++) {
-			if (d->brokers.v[i] != broker)
-				continue;
-			if (!all && --d->left[i] > 0)
-				return;
-			memmove(d->left + i, d->left + i + 1, sizeof(int32_t) * (size_t)(d->brokers.n - i - 1));
-			plan_ids_remove(&d->brokers, broker);
-			break;
-		}
-		deleted_settle(s, d);
+	struct state_deleted *d = state_deleted_find(s, id);
+	if (!d)
 		return;
+	for (int32_t i = 0; i < d->brokers.n; i++) {
+		if (d->brokers.v[i] != broker)
+			continue;
+		if (!all && --d->left[i] > 0)
+			return;
+		memmove(d->left + i, d->left + i + 1, sizeof(int32_t) * (size_t)(d->brokers.n - i - 1));
+		plan_ids_remove(&d->brokers, broker);
+		break;
 	}
+	deleted_settle(s, d);
 }
 
 /* ---- deletion ---- */
@@ -447,7 +465,7 @@ static void deletion_finished(struct state *s, struct plan_topic *t)
 				at++;
 			left[at]++;
 		}
-	state_deleted_add(s, &t->id, t->name, &brokers, left);
+	struct state_deleted *d = state_deleted_add(s, &t->id, t->name, &brokers, left);
 	mem_free(left);
 	plan_ids_fini(&brokers);
 	MEM_GROW(s->removed, s->removed_cap, s->removed_count + 1);
@@ -455,7 +473,6 @@ static void deletion_finished(struct state *s, struct plan_topic *t)
 	LOG_AT(s->env->log, LOG_INFO, "state", "topic.deleted", "topic=%s partitions=%d", LOGQ(t->name), t->partition_count);
 	mem_free(t->deletion);
 	t->deletion = NULL;
-	struct state_deleted *d = LIST_ENTRY(s->deleted.prev, struct state_deleted, link);
 	growth_unwatch(s, t->name);
 	plan_topic_remove(s->im, t);
 	deleted_settle(s, d);

@@ -153,6 +153,95 @@ static void test_names_again(void)
 	fake_world_free(w);
 }
 
+enum { MANY = 900 };
+
+static void ask_many(struct fake_world *w, struct arena *a, bool create, int32_t timeout_ms, uint64_t number)
+{
+	struct slice *names = ARENA_ARRAY(a, struct slice, MANY);
+	for (int i = 0; i < MANY; i++) {
+		char *text = arena_alloc(a, 8);
+		names[i] = slice_make(text, (size_t)snprintf(text, 8, "m%d", i));
+	}
+	if (create) {
+		struct kp_create_topics_request r;
+		kp_create_topics_request_init(&r);
+		r.topics = ARENA_ARRAY(a, struct kp_create_topics_request_topics, MANY);
+		r.topics_count = MANY;
+		r.timeout_ms = timeout_ms;
+		for (int i = 0; i < MANY; i++) {
+			kp_create_topics_request_topics_init(&r.topics[i]);
+			r.topics[i].name = names[i];
+			r.topics[i].num_partitions = r.topics[i].replication_factor = 1;
+		}
+		fake_ask(w, 1, KP_API_CREATE_TOPICS, 4, &r, number);
+	} else {
+		struct kp_delete_topics_request r;
+		kp_delete_topics_request_init(&r);
+		r.topic_names = names;
+		r.topic_names_count = MANY;
+		r.timeout_ms = timeout_ms;
+		fake_ask(w, 1, KP_API_DELETE_TOPICS, 4, &r, number);
+	}
+}
+
+/* Rows of the answer that have this code. */
+static int with_code(struct fake_world *w, struct arena *a, bool create, uint64_t number, int16_t code)
+{
+	struct kp_create_topics_response made;
+	struct kp_delete_topics_response gone;
+	struct slice in = reply_to(w, number);
+	int n = 0;
+	CU_ASSERT_FATAL(wire_decode(create ? &kp_create_topics_response_desc : &kp_delete_topics_response_desc, 4, &in, a, create ? (void *)&made : &gone) == 0);
+	CU_ASSERT_FATAL((create ? made.topics_count : gone.responses_count) == MANY);
+	for (int i = 0; i < MANY; i++)
+		n += (create ? made.topics[i].error_code : gone.responses[i].error_code) == code;
+	return n;
+}
+
+static int many_there(struct fake_world *w)
+{
+	char path[64];
+	int n = 0;
+	for (int i = 0; i < MANY; i++) {
+		snprintf(path, sizeof(path), "/brokers/topics/m%d", i);
+		n += fake_zk_there(w, path);
+	}
+	return n;
+}
+
+/* A request that names very many topics is begun in turns: others go on beside it, and what the client does not wait for is done all the same. */
+static void test_many_in_one_request(void)
+{
+	struct fake_world *w = fake_cluster(20, 3);
+	struct arena a;
+	arena_init(&a, 0);
+	ask_many(w, &a, true, 60000, 8000);
+	fake_ask_create(w, 1, "small", 1, 1, 8001, NULL, NULL);
+	for (int i = 0; i < 10000 && fake_broker(w, 1)->reply_number < 8000; i++)
+		fake_run_ms(w, 1);
+	CU_ASSERT_EQUAL(fake_created(w, 1, 8001, 0), KERR_NONE);
+	CU_ASSERT_EQUAL(with_code(w, &a, true, 8000, KERR_NONE), MANY);
+	CU_ASSERT_EQUAL(many_there(w), MANY);
+	ask_many(w, &a, false, 0, 8002);
+	CU_ASSERT_EQUAL(with_code(w, &a, false, 8002, KERR_REQUEST_TIMED_OUT), MANY);
+	for (int i = 0; i < 100 && many_there(w) > 0; i++)
+		fake_run_ms(w, 100);
+	CU_ASSERT_EQUAL(many_there(w), 0);
+	ask_many(w, &a, true, 0, 8003);
+	CU_ASSERT_EQUAL(with_code(w, &a, true, 8003, KERR_REQUEST_TIMED_OUT), MANY);
+	for (int i = 0; i < 100 && many_there(w) < MANY; i++)
+		fake_run_ms(w, 100);
+	CU_ASSERT_EQUAL(many_there(w), MANY);
+	/* a controller that dies, or is replaced, in the middle of it */
+	ask_many(w, &a, false, 60000, 8004);
+	fake_run_ms(w, 10);
+	sim_process_kill(w->cp[fake_active_idx(w)]);
+	fake_run_ms(w, 5000);
+	CU_ASSERT_EQUAL(fake_create(w, "after", 1, 1), KERR_NONE);
+	arena_fini(&a);
+	fake_world_free(w);
+}
+
 /* Replies lost, servers lagging: what was answered with success is there, what is in ZooKeeper gets leaders. */
 static void test_creates_partitions_in_bad_weather(void)
 {
@@ -734,7 +823,7 @@ static void test_balances_leaders(void)
 }
 
 UNIT_MAIN("controller_admin", {"creates_partitions", test_creates_partitions}, {"creates_partitions_in_bad_weather", test_creates_partitions_in_bad_weather},
-	  {"names_again", test_names_again}, {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched},
+	  {"names_again", test_names_again}, {"many_in_one_request", test_many_in_one_request}, {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched},
 	  {"replaced_by_hand_under_writes", test_replaced_by_hand_under_writes},
 	  {"edited_while_loading", test_edited_while_loading}, {"id_from_logs", test_id_from_logs}, {"id_without_logs", test_id_without_logs},
 	  {"deletes_by_id", test_deletes_by_id}, {"deleted_while_read", test_deleted_while_read}, {"deleted_while_made_again", test_deleted_while_made_again},
