@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "brokerd/log/log_priv.h"
 #include "common/base/rng.h"
@@ -25,16 +26,21 @@ static struct {
 	int fail_appends;      /* the next appends to .log files fail */
 	int fail_err;
 	bool fail_sync;
-	int log_appends, log_syncs;
+	int log_appends, log_syncs, index_syncs;
 	bool hold;             /* syncs wait */
 	struct file_op *held;
+	bool hold_append;      /* the next append waits */
+	struct file_op *held_append;
+	_Atomic bool hold_rename; /* whoever gives a file its name waits (a job's thread) */
 } spy;
 
-static bool is_log(const struct file *f)
+static bool ends_in(const struct file *f, const char *suffix)
 {
-	size_t n = strlen(f->path);
-	return n > 4 && strcmp(f->path + n - 4, ".log") == 0;
+	size_t n = strlen(f->path), m = strlen(suffix);
+	return n > m && strcmp(f->path + n - m, suffix) == 0;
 }
+
+static bool is_log(const struct file *f) { return ends_in(f, ".log"); }
 
 struct failing {
 	struct deferred d;
@@ -64,6 +70,11 @@ static void spy_submit(struct file *f, struct file_op *op)
 {
 	if (op->kind == FILE_APPEND && is_log(f)) {
 		spy.log_appends++;
+		if (spy.hold_append) {
+			spy.hold_append = false;
+			spy.held_append = op;
+			return;
+		}
 		if (spy.fail_appends > 0) {
 			spy.fail_appends--;
 			/* part of it arrives */
@@ -76,6 +87,8 @@ static void spy_submit(struct file *f, struct file_op *op)
 			return;
 		}
 	}
+	if (op->kind == FILE_SYNC && ends_in(f, ".index"))
+		spy.index_syncs++;
 	if (op->kind == FILE_SYNC && is_log(f)) {
 		spy.log_syncs++;
 		if (spy.fail_sync) {
@@ -106,6 +119,8 @@ static int spy_open(struct env *env, const char *path, int flags, struct file **
 
 static int spy_rename(struct env *env, const char *from, const char *to)
 {
+	while (atomic_load(&spy.hold_rename))
+		usleep(100);
 	spy.names_unsynced = true;
 	return spy.real->fs_rename(env, from, to);
 }

@@ -72,6 +72,7 @@ static void c_both_up(uint8_t *p, size_t *len) { be32_put(p + 57, 4); be32_put(p
 static void c_both_down(uint8_t *p, size_t *len) { be32_put(p + 57, 2); be32_put(p + 23, 1); tw_fix_crc(p, *len); }
 static void c_both_huge(uint8_t *p, size_t *len) { be32_put(p + 57, 0x7fffffff); be32_put(p + 23, 0x7ffffffe); tw_fix_crc(p, *len); }
 static void c_delta(uint8_t *p, size_t *len) { be32_put(p + 23, 0xffffffff); tw_fix_crc(p, *len); }
+static void c_delta_up(uint8_t *p, size_t *len) { be32_put(p + 23, 7); tw_fix_crc(p, *len); } /* offsets that no record has */
 static void c_control(uint8_t *p, size_t *len) { p[22] |= 32; tw_fix_crc(p, *len); }
 static void c_pid(uint8_t *p, size_t *len) { be64_put(p + 43, 9); tw_fix_crc(p, *len); }
 static void c_record(uint8_t *p, size_t *len) { p[61] += 2; tw_fix_crc(p, *len); }
@@ -89,7 +90,7 @@ static void test_bad(void)
 		{"magic1", c_magic1, LOG_ERR_BAD_MAGIC}, {"magic3", c_magic3, LOG_ERR_BAD_MAGIC}, {"crc", c_crc, LOG_ERR_BAD_CRC},
 		{"crc field", c_crc_field, LOG_ERR_BAD_CRC}, {"codec", c_codec, LOG_ERR_BAD_CODEC}, {"count 0", c_count0, LOG_ERR_INVALID_RECORD},
 		{"count up", c_count_up, LOG_ERR_INVALID_RECORD}, {"both up", c_both_up, LOG_ERR_INVALID_RECORD}, {"both down", c_both_down, LOG_ERR_INVALID_RECORD},
-		{"both huge", c_both_huge, LOG_ERR_INVALID_RECORD}, {"delta", c_delta, LOG_ERR_INVALID_RECORD}, {"control", c_control, LOG_ERR_INVALID_RECORD},
+		{"both huge", c_both_huge, LOG_ERR_INVALID_RECORD}, {"delta", c_delta, LOG_ERR_INVALID_RECORD}, {"delta up", c_delta_up, LOG_ERR_INVALID_RECORD}, {"control", c_control, LOG_ERR_INVALID_RECORD},
 		{"pid", c_pid, LOG_ERR_INVALID_RECORD}, {"record", c_record, LOG_ERR_INVALID_RECORD}, {"offset", c_offset, LOG_ERR_INVALID_RECORD},
 		{"tail", c_tail, LOG_ERR_INVALID_RECORD}, {"cut", c_cut, LOG_ERR_INVALID_RECORD}, {"head", c_head, LOG_ERR_INVALID_RECORD},
 		{"empty", c_empty, LOG_ERR_INVALID_RECORD},
@@ -123,6 +124,11 @@ static void test_bad(void)
 	b = tw_batch(TW_BATCH(.count = 30), &len);
 	b->data[100] ^= 1;
 	CU_ASSERT_EQUAL(check_bytes(b, len, &lim), LOG_ERR_TOO_LARGE);
+	b->data[100] ^= 1;
+	lim.bytes_max = (int32_t)len; /* the limit itself is allowed */
+	CU_ASSERT_EQUAL(check_bytes(b, len, &lim), 0);
+	lim.bytes_max--;
+	CU_ASSERT_EQUAL(check_bytes(b, len, &lim), LOG_ERR_TOO_LARGE);
 	buf_unref(b);
 	/* zstd needs version 7 */
 	lim = limits();
@@ -134,6 +140,29 @@ static void test_bad(void)
 	lim.decompressed_max = 100000;
 	CU_ASSERT_EQUAL(check(TW_BATCH(.codec = 4, .count = 1, .value_bytes = 200000), &lim), LOG_ERR_TOO_LARGE);
 	CU_ASSERT_EQUAL(check(TW_BATCH(.codec = 4, .count = 1, .value_bytes = 90000), &lim), 0);
+}
+
+/* Consumers fail on a header without a key, each time that they come to it. */
+static void test_header_keys(void)
+{
+	static const struct { uint8_t key_len, value_len; int err; } cases[] = {
+		{0, 1, 0}, {0, 0, 0}, {1, 1, LOG_ERR_INVALID_RECORD}, {0, 3, LOG_ERR_INVALID_RECORD}, {3, 0, LOG_ERR_INVALID_RECORD},
+	};
+	struct batch_limits lim = limits();
+	size_t len;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		/* length 8, attributes, two deltas, no key, no value, one header; numbers are zigzag: 1 is -1, 3 is -2 */
+		const uint8_t record[9] = {16, 0, 0, 0, 1, 1, 2, cases[i].key_len, cases[i].value_len};
+		struct buf *b = tw_batch(TW_BATCH(.count = 1), &len);
+		CU_ASSERT_FATAL(len > BATCH_HEADER_BYTES + sizeof(record));
+		len = BATCH_HEADER_BYTES + sizeof(record);
+		memcpy(b->data + BATCH_HEADER_BYTES, record, sizeof(record));
+		be32_put(b->data + 8, (uint32_t)len - 12);
+		tw_fix_crc(b->data, len);
+		CU_ASSERT_EQUAL(check_bytes(b, len, &lim), cases[i].err);
+		buf_unref(b);
+	}
 }
 
 static void test_record_errors(void)
@@ -151,7 +180,9 @@ static void test_record_errors(void)
 	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 3, .timestamp_step = 6), &lim), LOG_ERR_BAD_TIMESTAMP);
 	CU_ASSERT_EQUAL(v.record_error_count, 1);
 	CU_ASSERT_EQUAL(v.record_errors[0].index, 2);
+	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 3, .timestamp_step = -500), &lim), 0); /* what lies behind has its own limit */
 	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 3, .timestamp_step = -501), &lim), LOG_ERR_BAD_TIMESTAMP);
+	CU_ASSERT_EQUAL(v.record_error_count, 1);
 	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 1, .base_timestamp = INT64_MIN), &lim), LOG_ERR_BAD_TIMESTAMP);
 	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 1, .base_timestamp = INT64_MAX), &lim), LOG_ERR_BAD_TIMESTAMP);
 	CU_ASSERT_EQUAL(check(TW_BATCH(.count = 1, .base_timestamp = -1), &lim), 0);
@@ -209,6 +240,17 @@ static void test_assign(void)
 	CU_ASSERT_NOT_EQUAL(again.crc, crc);
 	CU_ASSERT_TRUE(batch_crc_ok(slice_make(buf->data, len)));
 	buf_unref(buf);
+	/* what the records say is put over what their client says of them: searches by time go by it */
+	buf = tw_batch(TW_BATCH(.count = 3), &len);
+	be64_put(buf->data + 35, 5);
+	tw_fix_crc(buf->data, len);
+	CU_ASSERT_EQUAL(batch_parse(slice_make(buf->data, len), &b), 0);
+	b.max_timestamp = 1700000000000;
+	batch_assign(buf->data, &b, 0, 0, false, 0);
+	CU_ASSERT_EQUAL(batch_parse(slice_make(buf->data, len), &again), 0);
+	CU_ASSERT_EQUAL(again.max_timestamp, 1700000000000);
+	CU_ASSERT_TRUE(batch_crc_ok(slice_make(buf->data, len)));
+	buf_unref(buf);
 }
 
 static void test_parse(void)
@@ -228,6 +270,8 @@ static void test_parse(void)
 	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 61), &b), 0);
 	be32_put(head + 8, 48);
 	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 61), &b), ERR_CORRUPT);
+	be32_put(head + 8, 0x7ffffff4); /* with the bytes before it it is more than a number of ours holds */
+	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 12), &b), ERR_CORRUPT);
 	memset(head, 0, sizeof(head));
 	CU_ASSERT_EQUAL(batch_parse(slice_make(head, 61), &b), ERR_CORRUPT);
 	memset(head, 255, sizeof(head));
@@ -329,5 +373,5 @@ static void test_downconvert(void)
 	str_fini(&out);
 }
 
-UNIT_MAIN("batch", {"good", test_good}, {"bad", test_bad}, {"record_errors", test_record_errors}, {"damage", test_damage}, {"assign", test_assign},
+UNIT_MAIN("batch", {"good", test_good}, {"bad", test_bad}, {"header_keys", test_header_keys}, {"record_errors", test_record_errors}, {"damage", test_damage}, {"assign", test_assign},
 	  {"parse", test_parse}, {"downconvert", test_downconvert})

@@ -120,6 +120,28 @@ static void test_roll_conditions(void)
 	CU_ASSERT_EQUAL(log_segments(log), 2);
 	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
 
+	/* without timestamps by the clock: an append of the tests is made at 1700000000000 */
+	log = open_new(&t, "clock");
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.base_timestamp = -1), 0, &a), 0);
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.base_timestamp = -1), 0, &a), 0);
+	CU_ASSERT_EQUAL(log_segments(log), 1);
+	log_active(log)->created_ms = 1700000000000 - 1001;
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.base_timestamp = -1), 0, &a), 0);
+	CU_ASSERT_EQUAL(log_segments(log), 2);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+
+	/* a segment is filled to the last byte */
+	log_config_defaults(&t.cfg);
+	log = open_new(&t, "full");
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2), 0, &a), 0);
+	t.cfg.segment_bytes = 2 * (int32_t)log_bytes(log);
+	log_reconfigure(log, &t.cfg);
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2), 0, &a), 0);
+	CU_ASSERT_EQUAL(log_segments(log), 1);
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2), 0, &a), 0);
+	CU_ASSERT_EQUAL(log_segments(log), 2);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+
 	log_config_defaults(&t.cfg);
 	t.cfg.segment_index_bytes = 40; /* five entries */
 	t.cfg.index_interval_bytes = 1;
@@ -221,27 +243,33 @@ static void test_in_flight(void)
 static void test_flush_messages(void)
 {
 	struct tw t;
-	struct line l = {.want = 2};
+	struct line l = {.want = 4};
 
 	tw_init(&t);
 	spy_on(&t);
 	t.cfg.flush_messages = 1;
 	struct log *log = open_new(&t, "t");
 	spy.hold = true;
-	line_add(&l, log, 0, TW_BATCH(.count = 2));
-	line_add(&l, log, 1, TW_BATCH(.count = 2));
+	line_add(&l, log, 0, TW_BATCH(.producer_id = 7, .count = 2));
+	line_add(&l, log, 1, TW_BATCH(.producer_id = 7, .base_sequence = 9)); /* a gap: refused, but not before the one in front of it */
+	line_add(&l, log, 2, TW_BATCH(.count = 2));
 	while (!spy.held)
 		tw_turns(&t, 2);
 	CU_ASSERT_EQUAL(log_end_offset(log), 4); /* written */
 	CU_ASSERT_EQUAL(log_synced_offset(log), 0);
+	line_add(&l, log, 3, TW_BATCH(.producer_id = 7, .count = 2)); /* again: as durable as the first one, or it promises too much */
+	tw_turns(&t, 20);
 	CU_ASSERT_EQUAL(l.count, 0);            /* not answered */
 	spy.hold = false;
 	spy.real_fs->submit(spy.held->file, spy.held);
 	tw_wait(&t, &l.all);
 	settle(&t, log);
 	CU_ASSERT_EQUAL(log_synced_offset(log), 4);
-	CU_ASSERT_EQUAL(spy.log_syncs, 1); /* one for both */
+	CU_ASSERT_EQUAL(spy.log_syncs, 1); /* one for all */
 	CU_ASSERT_EQUAL(t.synced, 1);
+	for (int i = 0; i < 4; i++)
+		CU_ASSERT_EQUAL(l.order[i], i);
+	CU_ASSERT_TRUE(l.a[3].duplicate);
 	spy_off(&t);
 	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
 	tw_fini(&t);
@@ -269,6 +297,141 @@ static void test_directory_sync(void)
 	spy_off(&t);
 	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
 	tw_fini(&t);
+}
+
+/* One record each: the second one is written while the first is synced, and waits for a sync of its own. */
+static void test_flush_each(void)
+{
+	struct tw t;
+	struct line l = {.want = 2};
+
+	tw_init(&t);
+	spy_on(&t);
+	t.cfg.flush_messages = 1;
+	struct log *log = open_new(&t, "t");
+	spy.hold = true;
+	line_add(&l, log, 0, TW_BATCH(.count = 1));
+	while (!spy.held)
+		tw_turns(&t, 2);
+	line_add(&l, log, 1, TW_BATCH(.count = 1));
+	while (log_end_offset(log) < 2)
+		tw_turns(&t, 2);
+	CU_ASSERT_EQUAL(l.count, 0);
+	struct file_op *first = spy.held;
+	spy.held = NULL;
+	spy.real_fs->submit(first->file, first);
+	while (!spy.held)
+		tw_turns(&t, 2);
+	CU_ASSERT_EQUAL(log_synced_offset(log), 1);
+	CU_ASSERT_EQUAL(l.count, 1);
+	spy.real_fs->submit(spy.held->file, spy.held);
+	tw_wait(&t, &l.all);
+	CU_ASSERT_EQUAL(log_synced_offset(log), 2);
+	spy_off(&t);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	tw_fini(&t);
+}
+
+static void set_flag(void *ctx, int err)
+{
+	CU_ASSERT_EQUAL(err, 0);
+	*(bool *)ctx = true;
+}
+
+/* Records count as synced when the leader epochs that belong to them are in their file: recovery does not look for these below the
+ * recovery point, and a follower without them cannot tell where its history parts from the leader's. */
+static void test_epochs_before_sync(void)
+{
+	struct tw t;
+	struct log_append a;
+	bool synced = false;
+
+	tw_init(&t);
+	spy_on(&t);
+	struct log *log = open_new(&t, "t");
+	atomic_store(&spy.hold_rename, true);
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2), 5, &a), 0);
+	log_sync(log, set_flag, &synced);
+	while (spy.log_syncs == 0)
+		tw_turns(&t, 2);
+	tw_turns(&t, 20);
+	CU_ASSERT_FALSE(synced);
+	CU_ASSERT_EQUAL(log_synced_offset(log), 0);
+	atomic_store(&spy.hold_rename, false);
+	tw_wait(&t, &synced);
+	CU_ASSERT_EQUAL(log_synced_offset(log), 2);
+	size_t len;
+	char *p = tw_path(&t, "t-0/leader-epoch-checkpoint"), *text = tw_file_read(p, &len);
+	CU_ASSERT(len == 8 && memcmp(text, "0\n1\n5 0\n", 8) == 0);
+	mem_free(text);
+	mem_free(p);
+	spy_off(&t);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	tw_fini(&t);
+}
+
+/* What is still being written when a sync begins is for the next one: the recovery point never passes what is in the file. */
+static void test_sync_of_written(void)
+{
+	struct tw t;
+	struct line l = {.want = 1};
+	struct log_append a;
+	bool synced = false;
+
+	tw_init(&t);
+	spy_on(&t);
+	struct log *log = open_new(&t, "t");
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2), 0, &a), 0);
+	spy.hold_append = true;
+	line_add(&l, log, 0, TW_BATCH(.count = 2));
+	log_sync(log, set_flag, &synced);
+	tw_wait(&t, &synced);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(spy.held_append);
+	CU_ASSERT_EQUAL(log_synced_offset(log), 2);
+	spy.real_fs->submit(spy.held_append->file, spy.held_append);
+	tw_wait(&t, &l.all);
+	CU_ASSERT_EQUAL(log_synced_offset(log), 2);
+	CU_ASSERT_EQUAL(tw_sync(&t, log), 0);
+	CU_ASSERT_EQUAL(log_synced_offset(log), 4);
+	spy_off(&t);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	tw_fini(&t);
+}
+
+/* A segment that ends is synced with its indexes, without anybody asking, and the recovery point goes on to the next one: else a crash
+ * would scan it again, and a power cut could take entries out of an index that is trusted. */
+static void test_ended_segment(void)
+{
+	for (int busy = 0; busy < 2; busy++) {
+		struct tw t;
+		struct line l = {.want = 4};
+
+		tw_init(&t);
+		spy_on(&t);
+		t.cfg.index_interval_bytes = 1;
+		t.cfg.segment_bytes = 250; /* three batches of one record */
+		struct log *log = open_new(&t, "t");
+		atomic_store(&spy.hold_rename, busy);
+		for (int i = 0; i < 4; i++)
+			line_add(&l, log, i, TW_BATCH(.count = 1));
+		if (busy) { /* a round that begins while the new segment is made takes the old one for the active one */
+			while (log_end_offset(log) < 3)
+				tw_turns(&t, 2);
+			log_sync(log, NULL, NULL);
+			while (spy.log_syncs == 0)
+				tw_turns(&t, 2);
+			atomic_store(&spy.hold_rename, false);
+		}
+		tw_wait(&t, &l.all);
+		settle(&t, log);
+		CU_ASSERT_EQUAL(log_segments(log), 2);
+		CU_ASSERT(log_recovery_point(log) >= log->c.segs[1]->base_offset);
+		CU_ASSERT_EQUAL(spy.index_syncs, 1);
+		CU_ASSERT_PTR_NULL(log->c.segs[0]->index_file); /* complete: let go */
+		spy_off(&t);
+		CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+		tw_fini(&t);
+	}
 }
 
 static void test_no_space(void)
@@ -343,6 +506,34 @@ static void test_failure(void)
 		(void)tw_close(&t, log, true);
 		tw_fini(&t);
 	}
+}
+
+/* The directory fails while a write is under way: what waits behind it was never written and is not acknowledged. */
+static void test_failure_behind_write(void)
+{
+	struct tw t;
+	struct line l = {.want = 2};
+
+	tw_init(&t);
+	spy_on(&t);
+	struct log *log = open_new(&t, "t");
+	spy.hold_append = true;
+	line_add(&l, log, 0, TW_BATCH(.count = 2));
+	while (!spy.held_append)
+		tw_turns(&t, 2);
+	line_add(&l, log, 1, TW_BATCH(.count = 2));
+	tw_turns(&t, 2);
+	log_fail(log, ERR_IO);
+	spy.real_fs->submit(spy.held_append->file, spy.held_append);
+	tw_wait(&t, &l.all);
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(l.order[i], i);
+		CU_ASSERT_EQUAL(l.a[i].err, LOG_ERR_OFFLINE);
+	}
+	settle(&t, log);
+	spy_off(&t);
+	(void)tw_close(&t, log, true);
+	tw_fini(&t);
 }
 
 static void test_log_append_time(void)
@@ -739,8 +930,10 @@ static void test_writeback(void)
 	tw_fini(&t);
 }
 
-UNIT_MAIN("log", {"append_read", test_append_read}, {"roll", test_roll}, {"roll_conditions", test_roll_conditions}, {"in_flight", test_in_flight},
-	  {"flush_messages", test_flush_messages}, {"directory_sync", test_directory_sync}, {"no_space", test_no_space}, {"failure", test_failure},
-	  {"log_append_time", test_log_append_time}, {"replica", test_replica}, {"transactions", test_transactions}, {"retention", test_retention},
-	  {"truncate", test_truncate}, {"truncate_order", test_truncate_order}, {"delete", test_delete}, {"available", test_available},
-	  {"writeback", test_writeback})
+UNIT_MAIN("log", {"append_read", test_append_read}, {"roll", test_roll}, {"roll_conditions", test_roll_conditions},
+	  {"in_flight", test_in_flight}, {"flush_messages", test_flush_messages}, {"flush_each", test_flush_each},
+	  {"directory_sync", test_directory_sync}, {"epochs_before_sync", test_epochs_before_sync}, {"sync_of_written", test_sync_of_written},
+	  {"ended_segment", test_ended_segment}, {"no_space", test_no_space}, {"failure", test_failure},
+	  {"failure_behind_write", test_failure_behind_write}, {"log_append_time", test_log_append_time}, {"replica", test_replica},
+	  {"transactions", test_transactions}, {"retention", test_retention}, {"truncate", test_truncate}, {"truncate_order", test_truncate_order},
+	  {"delete", test_delete}, {"available", test_available}, {"writeback", test_writeback})

@@ -194,6 +194,56 @@ static void test_hw_waits_for_joining(void)
 	replica_fini(&w.r);
 }
 
+/* Somebody who was about to join and fell silent: producers wait for him as long as he may still count as caught up, not until the next
+ * thing happens to the partition. */
+static void test_hw_leaves_the_silent(void)
+{
+	struct world w;
+	begin(&w);
+	state(&w, 1, 3, 8, "123", "12", 1);
+	end(&w, 10);
+	fetch(&w, 2, 10);
+	fetch(&w, 3, 10);
+	replica_on_rejected(&w.r, 3, 8, w.now, &w.out);
+	end(&w, 20);
+	fetch(&w, 2, 20);
+	CU_ASSERT_EQUAL(w.r.high_watermark, 10);
+	w.now += LAG;
+	replica_on_tick(&w.r, false, w.now, &w.out);
+	CU_ASSERT_EQUAL(w.r.high_watermark, 10);
+	w.now++;
+	replica_on_tick(&w.r, false, w.now, &w.out);
+	CU_ASSERT_EQUAL(w.r.high_watermark, 20);
+	CU_ASSERT(w.out.acts & REPLICA_DO_HW);
+	replica_fini(&w.r);
+}
+
+/* Who led, followed somebody and was truncated, leads again with the high watermark of its log, not with that of its former reign: what
+ * is produced then would wait for offsets that are far away. */
+static void test_hw_of_former_reign(void)
+{
+	struct world w;
+	begin(&w);
+	state(&w, 1, 0, 0, "12", "12", 1);
+	end(&w, 10);
+	fetch(&w, 2, 10);
+	CU_ASSERT_EQUAL(w.r.high_watermark, 10);
+	state(&w, 2, 1, 1, "12", "12", 1);
+	w.log = (struct replica_log){.end = 5, .acked_end = 5, .next = 5, .high_watermark = 5};
+	state(&w, 1, 2, 2, "12", "12", 1);
+	CU_ASSERT_EQUAL(w.r.high_watermark, 5);
+	end(&w, 6);
+	fetch(&w, 2, 6);
+	CU_ASSERT_EQUAL(w.r.high_watermark, 6);
+	CU_ASSERT(w.out.acts & REPLICA_DO_HW);
+	/* a new epoch of a reign that goes on takes nothing back */
+	w.log.high_watermark = 5;
+	w.log.end = w.log.acked_end = w.log.next = 6;
+	state(&w, 1, 3, 3, "12", "12", 1);
+	CU_ASSERT_EQUAL(w.r.high_watermark, 6);
+	replica_fini(&w.r);
+}
+
 /* B2: a removal counts until it is confirmed: the controller may elect the member meanwhile. */
 static void test_pending_removal_counts(void)
 {
@@ -495,9 +545,11 @@ static void test_low_watermark(void)
 	replica_fini(&w.r);
 }
 
-UNIT_MAIN("replica", {"roles", test_roles}, {"stale_states", test_stale_states}, {"hw_min_of_isr", test_hw_min_of_isr}, {"hw_isr_of_one", test_hw_isr_of_one},
-	  {"hw_ignores_outsiders", test_hw_ignores_outsiders}, {"hw_passes_offline", test_hw_passes_offline}, {"hw_waits_for_joining", test_hw_waits_for_joining},
-	  {"pending_removal_counts", test_pending_removal_counts}, {"rejections", test_rejections}, {"proposal_repeats", test_proposal_repeats},
-	  {"min_isr", test_min_isr}, {"expand_conditions", test_expand_conditions}, {"expand_needs_epoch_start", test_expand_needs_epoch_start},
-	  {"caught_up", test_caught_up}, {"shrink_only_on_lag", test_shrink_only_on_lag}, {"new_epoch_forgets", test_new_epoch_forgets},
-	  {"epochs", test_epochs}, {"suspension", test_suspension}, {"contact", test_contact}, {"recovery_state", test_recovery_state}, {"low_watermark", test_low_watermark})
+UNIT_MAIN("replica", {"roles", test_roles}, {"stale_states", test_stale_states}, {"hw_min_of_isr", test_hw_min_of_isr},
+	  {"hw_isr_of_one", test_hw_isr_of_one}, {"hw_ignores_outsiders", test_hw_ignores_outsiders}, {"hw_passes_offline", test_hw_passes_offline},
+	  {"hw_waits_for_joining", test_hw_waits_for_joining}, {"hw_leaves_the_silent", test_hw_leaves_the_silent},
+	  {"hw_of_former_reign", test_hw_of_former_reign}, {"pending_removal_counts", test_pending_removal_counts}, {"rejections", test_rejections},
+	  {"proposal_repeats", test_proposal_repeats}, {"min_isr", test_min_isr}, {"expand_conditions", test_expand_conditions},
+	  {"expand_needs_epoch_start", test_expand_needs_epoch_start}, {"caught_up", test_caught_up}, {"shrink_only_on_lag", test_shrink_only_on_lag},
+	  {"new_epoch_forgets", test_new_epoch_forgets}, {"epochs", test_epochs}, {"suspension", test_suspension}, {"contact", test_contact},
+	  {"recovery_state", test_recovery_state}, {"low_watermark", test_low_watermark})
