@@ -31,6 +31,8 @@ static struct {
 	struct file_op *held;
 	bool hold_append;      /* the next append waits */
 	struct file_op *held_append;
+	bool hold_read;        /* the next read waits */
+	struct file_op *held_read;
 	_Atomic bool hold_rename; /* whoever gives a file its name waits (a job's thread) */
 } spy;
 
@@ -86,6 +88,11 @@ static void spy_submit(struct file *f, struct file_op *op)
 			fail_later(op, spy.fail_err);
 			return;
 		}
+	}
+	if (op->kind == FILE_READ && spy.hold_read) {
+		spy.hold_read = false;
+		spy.held_read = op;
+		return;
 	}
 	if (op->kind == FILE_SYNC && ends_in(f, ".index"))
 		spy.index_syncs++;

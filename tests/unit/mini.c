@@ -220,6 +220,15 @@ static void mini_dir_failed(void *ctx, struct log_dir *dir) {}
 static void mini_deleted(void *ctx, const struct uuid *id, const char *topic) { ((struct mini *)ctx)->deleted++; }
 static void mini_missing(void *ctx, const struct uuid *id, const char *topic, int32_t p) { ((struct mini *)ctx)->missing++; }
 
+static void mini_log_config(void *ctx, const struct image *im, const struct image_topic *t, struct log_config *ret)
+{
+	const struct mini *b = ctx;
+	(void)im, (void)t;
+	log_config_defaults(ret);
+	if (b->mw->log_config)
+		b->mw->log_config(ret);
+}
+
 static void loaded(struct shard_load *m)
 {
 	struct mini *b = m->ctx;
@@ -251,7 +260,7 @@ static void *mini_main(struct env *env, struct loop *control, void *arg)
 	for (uint32_t i = 0; i < MINI_LOOPS; i++) {
 		b->loops[i] = loop_new(env, (int32_t)i, "data");
 		struct shard_init si = {.env = env, .loop = b->loops[i], .control = control, .idx = i, .shard_count = MINI_LOOPS, .config = &b->config,
-					.host = &b->shard_host, .dirs = b->dirs};
+					.host = &b->shard_host, .dirs = b->dirs, .log_config = mini_log_config, .log_config_ctx = b};
 		b->shards[i] = shard_new(&si);
 	}
 	for (uint32_t i = 0; i < MINI_LOOPS; i++) {

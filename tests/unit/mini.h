@@ -51,6 +51,7 @@ struct mini_world {
 	bool accept_proposals;
 	int proposals;
 	int64_t lag_max_ms;
+	void (*log_config)(struct log_config *cfg); /* over the defaults; may be NULL */
 	void (*reap)(struct mini *b); /* before a dead broker's shards are freed; may be NULL */
 	int64_t broker_epoch[4], boot_epoch[4]; /* as published; by id */
 };

@@ -628,6 +628,9 @@ static void test_replica(void)
 	log_epoch_end(log, 4, &epoch, &end);
 	CU_ASSERT(epoch == 4 && end == 120);
 	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	char *p = tw_path(&t, "t-0/00000000000000000120.snapshot"); /* the next start need not read the log for it */
+	CU_ASSERT_TRUE(tw_file_exists(p));
+	mem_free(p);
 	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, -1, -1, -1, &log), 0);
 	log_epoch_end(log, 4, &epoch, &end);
 	CU_ASSERT(epoch == 4 && end == 120);
@@ -826,6 +829,50 @@ static void test_truncate_order(void)
 	tw_fini(&t);
 }
 
+static void read_back(struct log_read *r) { *(bool *)r->ctx = true; }
+
+/* A search for an offset is under way while the log is cut and written anew: what it would have found is not there any more, or is another. */
+static void test_truncate_under_read(void)
+{
+	struct tw t;
+	struct log_append a;
+
+	tw_init(&t);
+	for (int longer = 0; longer < 2; longer++) {
+		bool done = false;
+		struct log *log = open_new(&t, longer ? "u" : "t");
+		for (int i = 0; i < 50; i++)
+			CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2), 0, &a), 0);
+		CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+		spy_on(&t);
+		CU_ASSERT_EQUAL_FATAL(tw_open(&t, longer ? "u" : "t", false, true, -1, -1, -1, &log), 0); /* nothing in memory: files are read */
+		spy.hold_read = true;
+		struct log_read r = {.offset = 60, .offset_max = 100, .bytes_max = 1000, .whole_first = true, .done = read_back, .ctx = &done};
+		log_read(log, &r);
+		while (!spy.held_read)
+			tw_turns(&t, 2);
+		CU_ASSERT_EQUAL(tw_truncate(&t, log, 40), 0);
+		for (int i = 0; longer && i < 30; i++)
+			CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 1, .value_bytes = 300), 1, &a), 0);
+		spy.real_fs->submit(spy.held_read->file, spy.held_read);
+		tw_wait(&t, &done);
+		CU_ASSERT_EQUAL(r.err, longer ? 0 : LOG_ERR_OFFSET_OUT_OF_RANGE);
+		if (longer) {
+			struct batch b;
+			uint8_t head[BATCH_HEADER_BYTES];
+			size_t got;
+			CU_ASSERT_FATAL(r.file && r.len > sizeof(head));
+			CU_ASSERT_EQUAL(file_read_now(r.file, r.pos, head, sizeof(head), &got), 0);
+			CU_ASSERT_EQUAL(batch_parse(slice_make(head, got), &b), 0);
+			CU_ASSERT(b.base_offset == 60 && b.leader_epoch == 1);
+		}
+		file_unref(r.file);
+		spy_off(&t);
+		CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	}
+	tw_fini(&t);
+}
+
 static void test_delete(void)
 {
 	struct tw t;
@@ -936,4 +983,5 @@ UNIT_MAIN("log", {"append_read", test_append_read}, {"roll", test_roll}, {"roll_
 	  {"ended_segment", test_ended_segment}, {"no_space", test_no_space}, {"failure", test_failure},
 	  {"failure_behind_write", test_failure_behind_write}, {"log_append_time", test_log_append_time}, {"replica", test_replica},
 	  {"transactions", test_transactions}, {"retention", test_retention}, {"truncate", test_truncate}, {"truncate_order", test_truncate_order},
+	  {"truncate_under_read", test_truncate_under_read},
 	  {"delete", test_delete}, {"available", test_available}, {"writeback", test_writeback})

@@ -105,13 +105,21 @@ static void test_replicates(void)
 		CU_ASSERT_EQUAL(produce(&mw, 1, -1, 10, &base), 0);
 		CU_ASSERT_EQUAL(base, i * 10);
 	}
+	/* followers hear what is committed with the records, not only when there are none */
+	CU_ASSERT(mini_partition(&mw, 2)->high_watermark >= 480);
+	CU_ASSERT(mini_partition(&mw, 3)->high_watermark >= 480);
 	end = 500;
 	CU_ASSERT(mini_wait(&mw, same_ends, &end, 1000));
 	mini_run_ms(&mw, 1200);
 	CU_ASSERT_EQUAL(mini_partition(&mw, 2)->high_watermark, 500);
 	CU_ASSERT_EQUAL(mw.proposals, 0);
-	/* not the leader */
-	CU_ASSERT_EQUAL(produce(&mw, 2, -1, 1, NULL), KERR_NOT_LEADER_OR_FOLLOWER);
+	/* not the leader: it says who is */
+	struct mini_produce p;
+	mini_produce(&mw, 2, &p, -1, 10000, 1);
+	CU_ASSERT(mini_wait(&mw, produced, &p, 1000));
+	CU_ASSERT_EQUAL(p.error, KERR_NOT_LEADER_OR_FOLLOWER);
+	CU_ASSERT_EQUAL(p.part.leader_id, 1);
+	CU_ASSERT_EQUAL(p.part.leader_epoch, 0);
 	mini_end(&mw);
 }
 
@@ -199,6 +207,89 @@ static void test_failover_truncates(void)
 	CU_ASSERT_EQUAL(base, 13);
 	end = 14;
 	CU_ASSERT(mini_wait(&mw, same_ends, &end, 5000));
+	mini_end(&mw);
+}
+
+/* The leader's history of the epoch in which ours parts from it is longer than our own: what we wrote after our end of that epoch goes, although the
+ * leader names an offset behind all of it. */
+static void test_parts_below_the_leaders_end(void)
+{
+	struct mini_world mw;
+	int64_t base, end = 20;
+	mini_begin(&mw, 23, 2);
+	mini_set(&mw.p, 2, "12", "12", "12");
+	mini_publish(&mw, "12", "12");
+	expect_leader(&mw, 2);
+	CU_ASSERT_EQUAL(produce(&mw, 2, -1, 10, NULL), 0);
+	mini_run_ms(&mw, 1200);
+	sim_net_isolate(mw.w, mw.b[1].host);
+	CU_ASSERT_EQUAL(produce(&mw, 2, 1, 10, NULL), 0);
+	mini_set(&mw.p, 1, "12", "12", "");
+	mw.p.leader_epoch = 1;
+	mw.p.partition_epoch++;
+	mini_publish(&mw, "1", "12");
+	expect_leader(&mw, 1);
+	CU_ASSERT_EQUAL(produce(&mw, 1, 1, 5, &base), 0);
+	CU_ASSERT_EQUAL(base, 10);
+	mini_set(&mw.p, 2, "12", "12", "");
+	mw.p.leader_epoch = 2;
+	mw.p.partition_epoch++;
+	mini_publish(&mw, "12", "12");
+	sim_net_heal_all(mw.w);
+	CU_ASSERT(mini_wait(&mw, same_ends, &end, 5000));
+	for (int64_t at = 0; at < 20; at++)
+		CU_ASSERT_EQUAL(log_epoch_at(mini_log(&mw, 1), at), 0);
+	mini_end(&mw);
+}
+
+/* A replica that is far behind, and hears with each answer how far the others are, does not take that for its own. */
+static bool hw_above_end(struct mini_world *mw, void *ctx)
+{
+	struct partition *p = mini_partition(mw, 2);
+	if (!p || p->state != PARTITION_FOLLOWER)
+		return false;
+	*(int *)ctx += p->follow.lag > 0;
+	return p->high_watermark > log_end_offset(p->log);
+}
+
+static void test_hw_of_laggard(void)
+{
+	struct mini_world mw;
+	int64_t end = 200;
+	int behind = 0;
+	mini_begin(&mw, 24, 2);
+	mw.b[2].config.replica_fetch_max_bytes = 1000;
+	mini_set(&mw.p, 1, "12", "1", "12");
+	mini_publish(&mw, "1", "1");
+	expect_leader(&mw, 1);
+	for (int i = 0; i < 20; i++)
+		CU_ASSERT_EQUAL(produce(&mw, 1, -1, 10, NULL), 0);
+	mini_publish(&mw, "12", "12");
+	CU_ASSERT(!mini_wait(&mw, hw_above_end, &behind, 3000));
+	CU_ASSERT(behind > 0);
+	CU_ASSERT(mini_wait(&mw, same_ends, &end, 1000));
+	CU_ASSERT_EQUAL(mini_partition(&mw, 2)->high_watermark, 200);
+	mini_end(&mw);
+}
+
+/* What comes damaged is not stored, and fetched again: damage on the way, or on the leader's disk until somebody mends it, ends no replica. */
+static void test_damaged_on_the_way(void)
+{
+	struct mini_world mw;
+	int64_t end = 10;
+	mini_begin(&mw, 25, 2);
+	mini_set(&mw.p, 1, "12", "1", "12");
+	mini_publish(&mw, "1", "1");
+	expect_leader(&mw, 1);
+	CU_ASSERT_EQUAL(produce(&mw, 1, -1, 10, NULL), 0);
+	CU_ASSERT_EQUAL(sim_disk_flip_bit(mw.b[1].host, "/data/t-0/00000000000000000000.log", 100, 3), 0);
+	mini_publish(&mw, "12", "12");
+	mini_run_ms(&mw, 3000);
+	CU_ASSERT_EQUAL_FATAL(mini_partition(&mw, 2)->state, PARTITION_FOLLOWER);
+	CU_ASSERT_EQUAL(log_end_offset(mini_log(&mw, 2)), 0);
+	CU_ASSERT_EQUAL(mw.p.isr_count, 1);
+	CU_ASSERT_EQUAL(sim_disk_flip_bit(mw.b[1].host, "/data/t-0/00000000000000000000.log", 100, 3), 0);
+	CU_ASSERT(mini_wait(&mw, same_ends, &end, 3000));
 	mini_end(&mw);
 }
 
@@ -303,6 +394,109 @@ static void test_idle_joins(void)
 	CU_ASSERT_EQUAL(mw.p.isr_count, 1);
 	mini_publish(&mw, "12", "12");
 	CU_ASSERT(mini_wait(&mw, isr_is_full, NULL, 200));
+	mini_end(&mw);
+}
+
+/* Who waits at the end of a log in which nothing happened for longer than the lag that is allowed has all of it until then: it is not thrown
+ * out at once when it cannot fetch what is new. */
+static void test_idle_stays(void)
+{
+	struct mini_world mw;
+	mini_begin(&mw, 14, 2);
+	mini_set(&mw.p, 1, "12", "12", "12");
+	mini_publish(&mw, "12", "12");
+	expect_leader(&mw, 1);
+	CU_ASSERT_EQUAL(produce(&mw, 1, -1, 10, NULL), 0);
+	mini_run_ms(&mw, 3 * mw.lag_max_ms);
+	sim_net_isolate(mw.w, mw.b[2].host);
+	CU_ASSERT_EQUAL(produce(&mw, 1, 1, 1, NULL), 0);
+	mini_run_ms(&mw, mw.lag_max_ms - 1000);
+	CU_ASSERT_EQUAL(mw.proposals, 0);
+	mini_run_ms(&mw, mw.lag_max_ms);
+	CU_ASSERT_EQUAL(mw.p.isr_count, 1);
+	mini_end(&mw);
+}
+
+static void flush_each(struct log_config *cfg) { cfg->flush_messages = 1; }
+
+/* flush.messages=1: nobody reads what a power cut could still take away. */
+static bool shows_unsynced(struct mini_world *mw, void *ctx)
+{
+	struct log *log = mini_log(mw, 1);
+	*(int *)ctx += log_end_offset(log) > log_synced_offset(log);
+	return mini_partition(mw, 1)->high_watermark > log_synced_offset(log);
+}
+
+static void test_shows_what_is_synced(void)
+{
+	struct mini_world mw;
+	struct mini_produce p;
+	int met = 0;
+	mini_begin(&mw, 15, 1);
+	mw.log_config = flush_each;
+	mini_set(&mw.p, 1, "1", "1", "1");
+	mini_publish(&mw, "1", "1");
+	expect_leader(&mw, 1);
+	sim_disk_slow(mw.b[1].host, 50);
+	mini_produce(&mw, 1, &p, 1, 10000, 10);
+	CU_ASSERT_FALSE(mini_wait(&mw, shows_unsynced, &met, 2000));
+	CU_ASSERT(met > 0);
+	CU_ASSERT(p.done && p.error == 0);
+	CU_ASSERT_EQUAL(mini_partition(&mw, 1)->high_watermark, 10);
+	mini_end(&mw);
+}
+
+/* A directory that fails takes all replicas in it along, not only the one that met the failure. */
+static void test_directory_fails(void)
+{
+	struct mini_world mw;
+	struct mini_produce p;
+	int failed = 0, all = 0;
+	mini_begin(&mw, 16, 1);
+	mw.partitions = 8;
+	mini_set(&mw.p, 1, "1", "1", "1");
+	mini_publish(&mw, "1", "1");
+	expect_leader(&mw, 1);
+	mini_run_ms(&mw, 1000);
+	sim_disk_fail(mw.b[1].host, SIM_DISK_WRITE, "/data", INT64_MAX);
+	mini_produce(&mw, 1, &p, 1, 10000, 1);
+	CU_ASSERT_FATAL(mini_wait(&mw, produced, &p, 2000));
+	CU_ASSERT_EQUAL(p.error, KERR_KAFKA_STORAGE_ERROR);
+	mini_run_ms(&mw, 10);
+	LIST_FOR(it, &mw.b[1].shards[mini_owner(&mw, &mw.b[1])]->all) {
+		all++;
+		failed += LIST_ENTRY(it, struct partition, all_link)->state == PARTITION_FAILED;
+	}
+	CU_ASSERT_EQUAL(all, 4);
+	CU_ASSERT_EQUAL(failed, 4);
+	mini_end(&mw);
+}
+
+/* A start takes high watermark and log start from the checkpoints: without one of the first nothing counts as committed; and a follower goes
+ * on naming a start that stands in its file, else DeleteRecords would wait for it for good. */
+static void test_checkpoints(void)
+{
+	struct mini_world mw;
+	mini_begin(&mw, 18, 2);
+	mini_set(&mw.p, 1, "12", "12", "12");
+	mini_publish(&mw, "12", "12");
+	expect_leader(&mw, 1);
+	CU_ASSERT_EQUAL(produce(&mw, 1, -1, 10, NULL), 0);
+	CU_ASSERT_EQUAL(produce(&mw, 1, -1, 10, NULL), 0);
+	mini_run_ms(&mw, 1000);
+	mini_kill(&mw, 2);
+	mini_start(&mw, 2);
+	CU_ASSERT_EQUAL_FATAL(mini_partition(&mw, 2)->state, PARTITION_IDLE);
+	CU_ASSERT_EQUAL(log_end_offset(mini_log(&mw, 2)), 20);
+	CU_ASSERT_EQUAL(mini_partition(&mw, 2)->high_watermark, 0);
+	static const char *const texts[][2] = {{"/data/replication-offset-checkpoint", "0\n1\nt 0 15\n"}, {"/data/log-start-offset-checkpoint", "0\n1\nt 0 3\n"}};
+	mini_kill(&mw, 2);
+	for (int i = 0; i < 2; i++)
+		CU_ASSERT_EQUAL(sim_disk_write(mw.b[2].host, texts[i][0], texts[i][1], strlen(texts[i][1])), 0);
+	mini_start(&mw, 2);
+	CU_ASSERT_EQUAL(mini_partition(&mw, 2)->high_watermark, 15);
+	CU_ASSERT_EQUAL(log_start_offset(mini_log(&mw, 2)), 3);
+	CU_ASSERT_EQUAL(partition_filed_start(mini_partition(&mw, 2)), 3);
 	mini_end(&mw);
 }
 
@@ -421,6 +615,7 @@ struct asked {
 	struct offsets_msg m;
 	struct offset_question q;
 	struct mini_world *mw;
+	int id; /* of the broker; 0 is 1 */
 	bool done;
 };
 static void asked_done(struct offsets_msg *m)
@@ -432,7 +627,7 @@ static void asked_done(struct offsets_msg *m)
 static void asked_run(void *ctx)
 {
 	struct asked *a = ctx;
-	struct mini *b = &a->mw->b[1];
+	struct mini *b = &a->mw->b[a->id ? a->id : 1];
 	a->m = (struct offsets_msg){.shard = b->shards[mini_owner(a->mw, b)], .image = image_ref(b->image), .questions = &a->q, .count = 1, .done = asked_done, .ctx = a};
 	a->q.topic = image_find_topic(b->image, slice_str("t"));
 	shard_post_offsets(&a->m);
@@ -467,6 +662,72 @@ static void test_asked_while_opening(void)
 		mini_end(&mw);
 	}
 	CU_ASSERT(met > 10);
+}
+
+static struct offset_question ask(struct mini_world *mw, int id, struct offset_question q)
+{
+	struct asked a = {.mw = mw, .id = id, .q = q};
+	sim_process_run(mw->b[id].proc, asked_run, &a);
+	CU_ASSERT_FATAL(mini_wait(mw, asked_over, &a, 1000));
+	return a.q;
+}
+
+/* A new leader does not know yet what its predecessor had told as committed: until it does, it says so instead of letting the end go back.
+ * What is below its high watermark is known, and followers see everything. */
+static void test_asked_of_new_leader(void)
+{
+	struct mini_world mw;
+	struct offset_question q;
+	mini_begin(&mw, 22, 3);
+	mini_set(&mw.p, 1, "123", "123", "123");
+	mini_publish(&mw, "123", "123");
+	expect_leader(&mw, 1);
+	CU_ASSERT_EQUAL(produce(&mw, 1, -1, 10, NULL), 0);
+	mini_run_ms(&mw, 1200);
+	sim_net_isolate(mw.w, mw.b[3].host);
+	CU_ASSERT_EQUAL(produce(&mw, 1, 1, 10, NULL), 0);
+	mini_run_ms(&mw, 1200);
+	CU_ASSERT_EQUAL_FATAL(log_end_offset(mini_log(&mw, 2)), 20);
+	CU_ASSERT_EQUAL_FATAL(mini_partition(&mw, 2)->high_watermark, 10);
+	mini_set(&mw.p, 2, "123", "123", "");
+	mw.p.leader_epoch++;
+	mw.p.partition_epoch++;
+	mini_publish(&mw, "12", "123");
+	expect_leader(&mw, 2);
+	q = ask(&mw, 2, (struct offset_question){.kind = ASK_TIME, .timestamp = -1, .current_leader_epoch = -1});
+	CU_ASSERT(q.error == KERR_OFFSET_NOT_AVAILABLE && q.ret_offset == -1);
+	q = ask(&mw, 2, (struct offset_question){.kind = ASK_TIME, .timestamp = INT64_MAX, .current_leader_epoch = 1});
+	CU_ASSERT_EQUAL(q.error, KERR_OFFSET_NOT_AVAILABLE); /* none, or not yet */
+	q = ask(&mw, 2, (struct offset_question){.kind = ASK_TIME, .timestamp = 1, .current_leader_epoch = 1});
+	CU_ASSERT(q.error == 0 && q.ret_offset == 0 && q.ret_epoch == 0);
+	q = ask(&mw, 2, (struct offset_question){.kind = ASK_TIME, .timestamp = -2, .current_leader_epoch = 1});
+	CU_ASSERT(q.error == 0 && q.ret_offset == 0 && q.ret_epoch == 0);
+	q = ask(&mw, 2, (struct offset_question){.kind = ASK_TIME, .timestamp = -1, .current_leader_epoch = 1, .from_follower = true});
+	CU_ASSERT(q.error == 0 && q.ret_offset == 20 && q.ret_epoch == 1);
+	q = ask(&mw, 2, (struct offset_question){.kind = ASK_EPOCH_END, .epoch = 0, .current_leader_epoch = 1});
+	CU_ASSERT(q.error == 0 && q.ret_offset == 20 && q.ret_epoch == 0);
+	/* epochs of the asker: of the past, of the future; at a follower */
+	for (int kind = 0; kind < 2; kind++) {
+		struct offset_question base = {.kind = kind ? ASK_TIME : ASK_EPOCH_END, .timestamp = -2, .epoch = 0};
+		q = base;
+		q.current_leader_epoch = 0;
+		CU_ASSERT_EQUAL(ask(&mw, 2, q).error, KERR_FENCED_LEADER_EPOCH);
+		q.current_leader_epoch = 2;
+		CU_ASSERT_EQUAL(ask(&mw, 2, q).error, KERR_UNKNOWN_LEADER_EPOCH);
+		q.current_leader_epoch = -1;
+		CU_ASSERT_EQUAL(ask(&mw, 1, q).error, KERR_NOT_LEADER_OR_FOLLOWER);
+		q.any_replica = true;
+		CU_ASSERT_EQUAL(ask(&mw, 1, q).error, 0);
+	}
+	/* everybody has it */
+	sim_net_heal_all(mw.w);
+	mini_publish(&mw, "3", "123");
+	mini_run_ms(&mw, 3000);
+	q = ask(&mw, 2, (struct offset_question){.kind = ASK_TIME, .timestamp = -1, .current_leader_epoch = 1});
+	CU_ASSERT(q.error == 0 && q.ret_offset == 20 && q.ret_epoch == 1);
+	q = ask(&mw, 2, (struct offset_question){.kind = ASK_TIME, .timestamp = INT64_MAX, .current_leader_epoch = 1});
+	CU_ASSERT(q.error == 0 && q.ret_offset == -1);
+	mini_end(&mw);
 }
 
 /* ---- orders ---- */
@@ -645,8 +906,12 @@ static void test_deletes_records(void)
 	mini_end(&mw);
 }
 
-UNIT_MAIN("shard", {"single", test_single}, {"asked_while_opening", test_asked_while_opening}, {"missing", test_missing}, {"replicates", test_replicates}, {"shrink_expand", test_shrink_expand},
-	  {"failover_truncates", test_failover_truncates}, {"empty_epoch", test_empty_epoch}, {"deposed", test_deposed}, {"former_life", test_former_life}, {"idle_joins", test_idle_joins},
-	  {"moves_before_the_session", test_moves_before_the_session}, {"timeout", test_timeout},
-	  {"stale_states", test_stale_states}, {"recreate", test_recreate}, {"orders", test_orders}, {"suspended_acks", test_suspended_acks},
-	  {"deletes_records", test_deletes_records})
+UNIT_MAIN("shard", {"single", test_single}, {"asked_while_opening", test_asked_while_opening},
+	  {"asked_of_new_leader", test_asked_of_new_leader}, {"missing", test_missing}, {"replicates", test_replicates},
+	  {"shrink_expand", test_shrink_expand}, {"failover_truncates", test_failover_truncates},
+	  {"parts_below_the_leaders_end", test_parts_below_the_leaders_end}, {"hw_of_laggard", test_hw_of_laggard},
+	  {"damaged_on_the_way", test_damaged_on_the_way}, {"empty_epoch", test_empty_epoch}, {"deposed", test_deposed},
+	  {"former_life", test_former_life}, {"idle_joins", test_idle_joins}, {"checkpoints", test_checkpoints},
+	  {"directory_fails", test_directory_fails}, {"shows_what_is_synced", test_shows_what_is_synced}, {"idle_stays", test_idle_stays},
+	  {"moves_before_the_session", test_moves_before_the_session}, {"timeout", test_timeout}, {"stale_states", test_stale_states},
+	  {"recreate", test_recreate}, {"orders", test_orders}, {"suspended_acks", test_suspended_acks}, {"deletes_records", test_deletes_records})
