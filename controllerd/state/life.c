@@ -169,10 +169,12 @@ static void mark_partition(struct state *s, struct plan_broker *b, struct plan_p
 		state_touch(s, p);
 }
 
-/* What of removed topics it does not hold (any more) needs no confirmation (K1). */
+/* What of removed topics it does not hold (any more) needs no confirmation (K1), unless it may lie where the broker cannot look. */
 static void settle_deletions(struct state *s, struct plan_broker *b)
 {
 	struct state_deleted *d, *next;
+	if (b->dir_offline)
+		return;
 	HASH_ITER(hh, s->deleted, d, next)
 		if (!plan_broker_holds(b, &d->id))
 			state_deletion_done(s, b->id, &d->id, true);

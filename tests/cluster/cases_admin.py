@@ -416,6 +416,33 @@ def describe_producers(c, broker, topic, partition):
     return code, rows
 
 
+def deleted_while_away(c):
+    """[K1] A topic is deleted while one of its brokers is dead: who has yet to remove it stands in ZooKeeper, over a change of controllers as well; its directories go when
+    it is back, and then the node."""
+    c.start()
+    c.create_topic("t", 4, 3)
+    c.create_topic("stays", 4, 3)
+    c.isr_is("t", 4, 3)
+    c.isr_is("stays", 4, 3)
+    mark = "/klamm/deleted/" + c.zk_json("/brokers/topics/t")["topic_id"]
+
+    def dirs(broker, topic="t"):
+        return sorted(n for n in os.listdir(os.path.join(c.dir, "data", "broker-%d" % broker)) if n.startswith(topic + "-") and not n.endswith("-delete"))
+    c.broker(3).kill()
+    c.klamm("topic", "delete", "t")
+    c.until(lambda: not dirs(1) and not dirs(2), "the living remove it", 10)
+    check(c.zk_json(mark)["topic"] == "t" and all(3 in ids for ids in c.zk_json(mark)["partitions"].values()), "%s is %s", mark, c.zk_json(mark))
+    name, active = c.active_controller()
+    active.kill()
+    c.until(lambda: (c.active_controller() or (name, None))[0] != name, "the other controller rules", 20)
+    check(len(dirs(3)) == 4 and c.zk_json(mark), "broker 3 has its directories still")
+    c.broker(3).start()
+    c.until(lambda: not dirs(3), "they go when it is back", 30, also=c.broker(3))
+    c.until(lambda: c.zk().get(mark)[1] is None, "everybody has said so", 10)
+    c.isr_is("stays", 4, 3)
+    check(all(len(dirs(b, "stays")) == 4 for b in (1, 2, 3)), "nothing else goes")
+
+
 def logs(c):
     """DescribeLogDirs and DescribeProducers: what lies on a broker."""
     c.zk_start()
@@ -600,4 +627,4 @@ def metadata_forms(c):
         check(all(p[0] == (9 if version == 0 else 0) and len(p[2]) == (2 if version == 0 else 3) and (p[4] in ([3], None)) for p in parts), "v%d: %s", version, parts)
 
 
-CASES = {f.__name__: f for f in (asked_without_zookeeper, id_lost, partitions, partitions_by_hand, elections, delete_of_records, deleted_stays_deleted, logs, lost_directory, metadata_forms)}
+CASES = {f.__name__: f for f in (asked_without_zookeeper, id_lost, partitions, partitions_by_hand, elections, delete_of_records, deleted_stays_deleted, deleted_while_away, logs, lost_directory, metadata_forms)}

@@ -35,6 +35,30 @@ static void to_disk(struct fake *f)
 	memcpy(f->w->disk[f->id - 1], f->parts, sizeof(f->parts));
 }
 
+static bool node_of(struct fake_world *w, const char *topic, const uint8_t *id)
+{
+	struct str s = {0};
+	struct arena a;
+	struct zkd_topic t;
+	arena_init(&a, 0);
+	bool is = fake_zk_text(w, zkp_topic(&a, topic), &s) && zkd_topic_decode(slice_make(s.ptr, s.len), &a, &t) == 0 && t.has_topic_id && memcmp(t.topic_id.b, id, 16) == 0;
+	arena_fini(&a);
+	str_fini(&s);
+	return is;
+}
+
+/* C1: who leads by what a broker is told leads by what ZooKeeper has. Only of the newest state there can more be said than that it is there. */
+static void check_written(struct fake *f, const Klamm__Control__Topic *t, const Klamm__Control__Partition *p)
+{
+	struct fake_state s = fake_state_of(f->w, t->name, p->partition);
+	if (p->leader < 0 || !s.there || p->partition_epoch < s.version)
+		return;
+	bool same = p->partition_epoch == s.version && p->leader == s.leader && p->leader_epoch == s.leader_epoch && (int32_t)p->n_isr == s.isr_count;
+	for (int32_t i = 0; same && i < s.isr_count && i < 8; i++)
+		same = p->isr[i] == s.isr[i];
+	CU_ASSERT(same || !node_of(f->w, t->name, t->topic_id.data)); /* else of a topic that went */
+}
+
 static void take(struct fake *f, const Klamm__Control__Changes *ch)
 {
 	for (size_t i = 0; i < ch->n_removed_topics; i++)
@@ -47,6 +71,7 @@ static void take(struct fake *f, const Klamm__Control__Changes *ch)
 		for (size_t k = 0; k < ch->topics[i]->n_partitions; k++) {
 			const Klamm__Control__Partition *p = ch->topics[i]->partitions[k];
 			struct part_view *v = fake_view(f, ch->topics[i]->name, p->partition);
+			check_written(f, ch->topics[i], p);
 			if (!v && f->part_count == PARTS)
 				continue;
 			if (!v) {
@@ -98,7 +123,13 @@ static void hello(struct fake_link *fl)
 	/* it holds whatever it has heard of, up to offset 100 */
 	Klamm__Control__Replica rows[PARTS], *ptr[PARTS];
 	struct part_view *disk = f->w->disk[f->id - 1];
-	int held = f->w->disk_count[f->id - 1];
+	bool offline = f->w->broker_dir_offline[f->id - 1];
+	int held = offline ? 0 : f->w->disk_count[f->id - 1];
+	Klamm__Control__LogDir dir, *dirs = &dir;
+	klamm__control__log_dir__init(&dir);
+	dir.offline = offline;
+	h.dirs = &dirs;
+	h.n_dirs = offline;
 	for (int i = 0; i < held; i++) {
 		klamm__control__replica__init(&rows[i]);
 		rows[i].topic_id.data = disk[i].id;
@@ -585,6 +616,33 @@ void fake_alter(struct fake_world *w, const char *topic, int32_t partition, cons
 	memcpy(q->isr, isr, sizeof(int32_t) * (size_t)n);
 	q->n = n;
 	sim_process_run(w->bp[leader - 1], do_alter, q);
+}
+
+struct deletion_done { struct fake *f; struct uuid id; };
+static void do_deletion_done(void *ctx)
+{
+	struct deletion_done *q = ctx;
+	Klamm__Control__DeletionDone m;
+	Klamm__Control__RemovedTopic t, *tp = &t;
+	Klamm__Control__Frame fr;
+	klamm__control__deletion_done__init(&m);
+	klamm__control__removed_topic__init(&t);
+	klamm__control__frame__init(&fr);
+	m.broker_epoch = q->f->broker_epoch;
+	m.topics = &tp;
+	m.n_topics = 1;
+	t.topic_id.data = q->id.b;
+	t.topic_id.len = sizeof(q->id.b);
+	fr.body_case = KLAMM__CONTROL__FRAME__BODY_DELETION_DONE;
+	fr.deletion_done = &m;
+	fake_send(q->f, &fr);
+	mem_free(q);
+}
+void fake_deletion_done(struct fake_world *w, int id, const struct uuid *topic)
+{
+	struct deletion_done *q = MEM_NEW(struct deletion_done);
+	*q = (struct deletion_done){fake_broker(w, id), *topic};
+	sim_process_run(w->bp[id - 1], do_deletion_done, q);
 }
 
 void fake_ask_pids(void *ctx)

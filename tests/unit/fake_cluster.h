@@ -1,7 +1,9 @@
 /* fake_cluster.h: whole controllers in the simulated world, with brokers that are as small as the control link allows: they register, say hello,
- * beat, apply what they are told, and remember it over deaths as a log directory would. For tests of controllerd. */
+ * beat, apply what they are told, and remember it over deaths as a log directory would. They check that no state is published before ZooKeeper has it.
+ * For tests of controllerd. */
 #pragma once
 
+#include "common/base/uuid.h"
 #include "common/env/sim/sim.h"
 #include "controllerd/controller.h"
 
@@ -49,6 +51,7 @@ struct fake_world {
 	struct controller_config cfg[2];
 	struct str zk, host[2];
 	bool broker_lossy[BROKERS_MAX];
+	bool broker_dir_offline[BROKERS_MAX]; /* its hellos name a directory that cannot be looked into, and no logs */
 	int64_t boot[BROKERS_MAX];
 	struct sim_program cprog[2], bprog[BROKERS_MAX];
 	struct { struct fake_world *w; int idx; } args[2 + BROKERS_MAX];
@@ -83,6 +86,8 @@ int16_t fake_created(struct fake_world *w, int id, uint64_t number, int64_t with
 int16_t fake_create(struct fake_world *w, const char *topic, int32_t partitions, int16_t rf);
 /* The leader proposes an ISR. */
 void fake_alter(struct fake_world *w, const char *topic, int32_t partition, const int32_t *isr, int32_t n);
+/* The broker has removed one replica of a deleted topic; by themselves these brokers never say so. */
+void fake_deletion_done(struct fake_world *w, int id, const struct uuid *topic);
 /* For sim_process_run on a broker, ctx its struct fake. */
 void fake_ask_pids(void *ctx);
 void fake_ask_shutdown(void *ctx);

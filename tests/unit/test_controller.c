@@ -287,6 +287,125 @@ static void test_producer_ids_and_shutdown(void)
 	fake_world_free(w);
 }
 
+/* A lost reply leaves open whether a block was taken: no id is handed out twice, whatever became of it. */
+static void test_producer_ids_once(void)
+{
+	for (uint64_t seed = 60; seed < 66; seed++) {
+		struct fake_world *w = fake_cluster(seed, 3);
+		int64_t got[300];
+		int n = 0;
+		sim_zk_set_drop_rate(w->sim, 0.1);
+		for (int round = 0; round < 100; round++) {
+			for (int id = 1; id <= 3; id++) {
+				fake_broker(w, id)->pid_first = -1;
+				sim_process_run(w->bp[id - 1], fake_ask_pids, fake_broker(w, id));
+			}
+			fake_run_ms(w, 200);
+			for (int id = 1; id <= 3; id++)
+				if (fake_broker(w, id)->pid_first >= 0)
+					got[n++] = fake_broker(w, id)->pid_first;
+		}
+		CU_ASSERT(n > 100);
+		for (int i = 0; i < n; i++)
+			for (int k = 0; k < i; k++)
+				CU_ASSERT(got[i] != got[k] && got[i] % 1000 == 0);
+		fake_world_free(w);
+	}
+}
+
+/* A5: the standby's own trouble, and that of half of the brokers, takes nothing over. */
+static void test_own_trouble_usurps_nobody(void)
+{
+	struct fake_world *w = fake_cluster(26, 2);
+	int active = fake_active_idx(w);
+	sim_net_cut(w->sim, w->controllers[0], w->controllers[1], false);
+	fake_run_ms(w, 20000);
+	CU_ASSERT_EQUAL(fake_active_idx(w), active);
+	sim_net_cut(w->sim, w->controllers[active], w->brokers[0], false);
+	fake_run_ms(w, 20000);
+	CU_ASSERT_EQUAL(fake_active_idx(w), active);
+	struct controller_view v;
+	CU_ASSERT(fake_active(w, active, &v));
+	CU_ASSERT_EQUAL(v.epoch, 1);
+	sim_net_cut(w->sim, w->controllers[active], w->brokers[1], false); /* all of them: then it is */
+	fake_run_ms(w, 5000);
+	CU_ASSERT(fake_active(w, 1 - active, &v));
+	CU_ASSERT_EQUAL(v.epoch, 2);
+	fake_world_free(w);
+}
+
+/* E1: a broker that is back without its logs has forgotten them: it leaves every ISR, and stays marked where it is the last. */
+static void test_wiped_logs_leave(void)
+{
+	struct fake_world *w = fake_cluster(27, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 6, 3), KERR_NONE);
+	CU_ASSERT_EQUAL(fake_create(w, "alone", 3, 1), KERR_NONE);
+	int32_t mine = 0;
+	while (fake_state_of(w, "alone", mine).leader != 2)
+		mine++;
+	sim_process_kill(w->bp[1]);
+	w->disk_count[1] = 0;
+	fake_start_broker(w, 2); /* within the grace: nobody has taken it for dead */
+	fake_run_ms(w, 3000);
+	CU_ASSERT(fake_broker(w, 2)->admitted);
+	for (int i = 0; i < 6; i++) {
+		struct fake_state st = fake_state_of(w, "t", i);
+		CU_ASSERT(st.leader > 0 && st.leader != 2);
+		CU_ASSERT_EQUAL(st.isr_count, 2);
+		for (int k = 0; k < st.isr_count; k++)
+			CU_ASSERT_NOT_EQUAL(st.isr[k], 2);
+	}
+	struct fake_state st = fake_state_of(w, "alone", mine);
+	CU_ASSERT(st.isr_count == 1 && st.isr[0] == 2 && st.leader_epoch > 0);
+	fake_world_free(w);
+}
+
+/* C3: what happens while a state is on its way causes another look at its end. A leader that wants to go, just when its ISR is written, is let go. */
+static void test_event_during_a_write(void)
+{
+	for (int n = 0; n < 30; n++) {
+		struct fake_world *w = fake_cluster(300 + (uint64_t)n, 3);
+		CU_ASSERT_EQUAL(fake_create(w, "t", 6, 3), KERR_NONE);
+		int32_t leader = fake_state_of(w, "t", 0).leader, isr[2] = {leader, leader % 3 + 1};
+		fake_alter(w, "t", 0, isr, 2);
+		sim_world_run_until(w->sim, sim_now_us(w->sim) + 200 * n);
+		sim_process_run(w->bp[leader - 1], fake_ask_shutdown, fake_broker(w, leader));
+		fake_run_ms(w, 1000);
+		CU_ASSERT_EQUAL(fake_broker(w, leader)->shutdown_remaining, 0);
+		for (int i = 0; i < 6; i++) {
+			struct fake_state s = fake_state_of(w, "t", i);
+			CU_ASSERT(s.leader > 0 && s.leader != leader);
+			for (int k = 0; k < s.isr_count; k++)
+				CU_ASSERT_NOT_EQUAL(s.isr[k], leader);
+		}
+		fake_world_free(w);
+	}
+}
+
+/* Whoever asks under another registration than its own newest one is of the past: nothing is done for it. */
+static void test_former_registration(void)
+{
+	struct fake_world *w = fake_cluster(28, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 3, 3), KERR_NONE);
+	int32_t leader = fake_state_of(w, "t", 0).leader;
+	struct fake *f = fake_broker(w, leader);
+	f->broker_epoch--;
+	fake_alter(w, "t", 0, &leader, 1);
+	fake_run_ms(w, 300);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 0).isr_count, 3);
+	sim_process_run(w->bp[leader - 1], fake_ask_pids, f);
+	fake_run_ms(w, 300);
+	CU_ASSERT_EQUAL(f->pid_first, -2);
+	sim_process_run(w->bp[leader - 1], fake_ask_shutdown, f);
+	fake_run_ms(w, 300);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 0).leader, leader);
+	f->broker_epoch++;
+	fake_alter(w, "t", 0, &leader, 1);
+	fake_run_ms(w, 300);
+	CU_ASSERT_EQUAL(fake_state_of(w, "t", 0).isr_count, 1);
+	fake_world_free(w);
+}
+
 /* D4 and B6: ZooKeeper away for long: sessions expire, processes and links live: nothing moves. */
 static void test_zookeeper_outage_moves_nothing(void)
 {
@@ -448,5 +567,6 @@ UNIT_MAIN("controller", {"elects_one", test_elects_one}, {"takes_over_from_kille
 	  {"paused_active_is_replaced_once", test_paused_active_is_replaced_once}, {"creates_and_deletes", test_creates_and_deletes}, {"large_topic", test_large_topic},
 	  {"failover_is_fast", test_failover_is_fast}, {"answered_probe_protects", test_answered_probe_protects}, {"new_life_gets_new_epochs", test_new_life_gets_new_epochs},
 	  {"topics_by_hand", test_topics_by_hand}, {"alters_isr", test_alters_isr}, {"no_write_without_epoch", test_no_write_without_epoch},
-	  {"producer_ids_and_shutdown", test_producer_ids_and_shutdown}, {"zookeeper_outage_moves_nothing", test_zookeeper_outage_moves_nothing},
+	  {"producer_ids_and_shutdown", test_producer_ids_and_shutdown}, {"producer_ids_once", test_producer_ids_once}, {"event_during_a_write", test_event_during_a_write}, {"former_registration", test_former_registration},
+	  {"own_trouble_usurps_nobody", test_own_trouble_usurps_nobody}, {"wiped_logs_leave", test_wiped_logs_leave}, {"zookeeper_outage_moves_nothing", test_zookeeper_outage_moves_nothing},
 	  {"foreign_controller_is_left_alone", test_foreign_controller_is_left_alone}, {"everything_killed", test_everything_killed}, {"snapshot_in_slices", test_snapshot_in_slices})

@@ -304,6 +304,65 @@ static void test_partitions_by_hand(void)
 	fake_world_free(w);
 }
 
+static void set_partitions(struct fake_world *w, const char *topic, int32_t n, bool make)
+{
+	struct str json = {0};
+	struct arena a;
+	arena_init(&a, 0);
+	str_add(&json, "{\"version\":1,\"partitions\":{");
+	for (int32_t i = 0; i < n; i++)
+		str_printf(&json, "%s\"%d\":[1,2,3]", i ? "," : "", i);
+	str_add(&json, "}}");
+	const char *path = zkp_topic(&a, topic);
+	struct slice data = slice_make(json.ptr, json.len);
+	CU_ASSERT_EQUAL(make ? sim_zk_create(w->sim, path, data) : sim_zk_set(w->sim, path, data, -1), 0);
+	arena_fini(&a);
+	str_fini(&json);
+}
+
+/* A tool writes the node once more while the controller reads it or writes it back: what it adds the second time stays as well. */
+static void test_partitions_by_hand_again(void)
+{
+	struct fake_world *w = fake_cluster(22, 3);
+	bool has_id;
+	for (int n = 0; n < 60; n++) {
+		char topic[16], other[16];
+		snprintf(topic, sizeof(topic), "t%d", n);
+		snprintf(other, sizeof(other), "new%d", n);
+		CU_ASSERT_EQUAL(fake_create(w, topic, 1, 3), KERR_NONE);
+		fake_run_ms(w, 200);
+		set_partitions(w, topic, 2, false);
+		set_partitions(w, other, 1, true);
+		sim_world_run_until(w->sim, sim_now_us(w->sim) + 200 * n);
+		set_partitions(w, topic, 3, false);
+		set_partitions(w, other, 2, false);
+		fake_run_ms(w, 1500);
+		CU_ASSERT_EQUAL(node_partitions(w, topic, &has_id), 3);
+		CU_ASSERT(has_id && fake_state_of(w, topic, 2).leader > 0);
+		CU_ASSERT_EQUAL(node_partitions(w, other, &has_id), 2);
+		CU_ASSERT(has_id && fake_state_of(w, other, 1).leader > 0);
+	}
+	fake_world_free(w);
+}
+
+/* A state that a hand wrote is found by the next write: that one goes above its epoch (H4). */
+static void test_state_by_hand(void)
+{
+	struct fake_world *w = fake_cluster(23, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), KERR_NONE);
+	struct fake_state s = fake_state_of(w, "t", 0);
+	char json[160];
+	snprintf(json, sizeof(json), "{\"controller_epoch\":1,\"leader\":%d,\"version\":1,\"leader_epoch\":100,\"isr\":[1,2,3]}", s.leader);
+	CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/brokers/topics/t/partitions/0/state", slice_str(json), -1), 0);
+	sim_process_kill(w->bp[s.leader - 1]);
+	fake_run_ms(w, 3000);
+	struct fake_state now = fake_state_of(w, "t", 0);
+	CU_ASSERT(now.leader > 0 && now.leader != s.leader && now.leader_epoch > 100);
+	struct part_view *v = fake_view(fake_broker(w, now.leader), "t", 0);
+	CU_ASSERT(v && v->leader == now.leader && v->leader_epoch == now.leader_epoch && v->partition_epoch == now.version);
+	fake_world_free(w);
+}
+
 /* Topics beyond the budget of watches are looked at in turn. */
 static void test_partitions_by_hand_unwatched(void)
 {
@@ -559,6 +618,54 @@ static void test_deletes_by_id(void)
 	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 1), KERR_NONE); /* another topic: the old id is not its */
 	CU_ASSERT_EQUAL(delete_topic(w, NULL, &r.id).code, KERR_UNKNOWN_TOPIC_ID);
 	CU_ASSERT(fake_zk_there(w, "/brokers/topics/t"));
+	fake_world_free(w);
+}
+
+/* K1: the brokers that have yet to remove a topic stand in ZooKeeper until the last replica of each is gone: confirmed, or missing when the broker
+ * is back as a new life. What may lie in a directory that cannot be looked into is not missing. */
+static void test_deletion_is_confirmed(void)
+{
+	static const struct uuid none;
+	struct fake_world *w = fake_cluster(48, 3);
+	struct str s = {0};
+	struct arena a;
+	struct uuid id;
+	struct zkd_deleted d;
+	arena_init(&a, 0);
+	for (int round = 0; round < 2; round++) {
+		CU_ASSERT_EQUAL(fake_create(w, "t", 2, 3), KERR_NONE);
+		CU_ASSERT(node_id(w, "t", &id));
+		CU_ASSERT_EQUAL(delete_topic(w, "t", &none).code, KERR_NONE);
+		const char *mark = zkp_deleted(&a, &id);
+		CU_ASSERT_FATAL(fake_zk_text(w, mark, &s) && zkd_deleted_decode(slice_make(s.ptr, s.len), &a, &d) == 0);
+		CU_ASSERT(!strcmp(d.topic, "t") && d.partition_count == 2 && d.partitions[1].replicas.count == 3);
+		for (int i = 0; i < 2 && round == 1; i++) { /* the next reign reads it */
+			sim_process_kill(w->cp[i]);
+			fake_start_controller(w, i);
+		}
+		fake_run_ms(w, 8000);
+		for (int broker = 1; broker <= 3; broker++) {
+			CU_ASSERT(fake_zk_there(w, mark));
+			if (round == 0) {
+				fake_deletion_done(w, broker, &id);
+				fake_run_ms(w, 100);
+				CU_ASSERT(fake_zk_there(w, mark)); /* one of two replicas */
+				fake_deletion_done(w, broker, &id);
+			} else {
+				for (int offline = broker == 3; offline >= 0; offline--) {
+					w->broker_dir_offline[broker - 1] = offline;
+					sim_process_kill(w->bp[broker - 1]);
+					fake_start_broker(w, broker);
+					fake_run_ms(w, 2000);
+					CU_ASSERT(!offline || fake_zk_there(w, mark));
+				}
+			}
+			fake_run_ms(w, 100);
+		}
+		CU_ASSERT(!fake_zk_there(w, mark));
+	}
+	str_fini(&s);
+	arena_fini(&a);
 	fake_world_free(w);
 }
 
@@ -824,8 +931,9 @@ static void test_balances_leaders(void)
 
 UNIT_MAIN("controller_admin", {"creates_partitions", test_creates_partitions}, {"creates_partitions_in_bad_weather", test_creates_partitions_in_bad_weather},
 	  {"names_again", test_names_again}, {"many_in_one_request", test_many_in_one_request}, {"partitions_by_hand", test_partitions_by_hand}, {"partitions_by_hand_unwatched", test_partitions_by_hand_unwatched},
+	  {"partitions_by_hand_again", test_partitions_by_hand_again}, {"state_by_hand", test_state_by_hand},
 	  {"replaced_by_hand_under_writes", test_replaced_by_hand_under_writes},
 	  {"edited_while_loading", test_edited_while_loading}, {"id_from_logs", test_id_from_logs}, {"id_without_logs", test_id_without_logs},
-	  {"deletes_by_id", test_deletes_by_id}, {"deleted_while_read", test_deleted_while_read}, {"deleted_while_made_again", test_deleted_while_made_again},
+	  {"deletes_by_id", test_deletes_by_id}, {"deletion_is_confirmed", test_deletion_is_confirmed}, {"deleted_while_read", test_deleted_while_read}, {"deleted_while_made_again", test_deleted_while_made_again},
 	  {"deleted_without_id", test_deleted_without_id},
 	  {"elects_preferred", test_elects_preferred}, {"elects_by_node", test_elects_by_node}, {"elects_uncleanly", test_elects_uncleanly}, {"balances_leaders", test_balances_leaders})

@@ -203,5 +203,25 @@ static void test_unclean_by_config(void)
 	fake_world_free(w);
 }
 
+/* E2: a lower minimum counts when no replica is eligible any more by ZooKeeper: else one that has less would be elected by the list of the old one. */
+static void test_min_lowered_in_order(void)
+{
+	struct fake_world *w = fake_cluster(25, 3);
+	struct str s = {0};
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), 0);
+	CU_ASSERT_EQUAL(alter_config(w, 1, 2, "t", "min.insync.replicas", "2", false), 0);
+	int32_t leader = fake_state_of(w, "t", 0).leader;
+	fake_alter(w, "t", 0, &leader, 1);
+	fake_run_ms(w, 500);
+	CU_ASSERT(fake_zk_text(w, "/brokers/topics/t/partitions/0/state", &s) && strstr(str_cstr(&s), "\"elr\":[") && !strstr(str_cstr(&s), "\"elr\":[]"));
+	ask_alter(w, 1, 2, "t", "min.insync.replicas", "1", false, 6000);
+	for (int i = 0; i < 20000 && fake_view(fake_broker(w, leader), "t", 0)->min_isr != 1; i++)
+		sim_world_run_until(w->sim, sim_now_us(w->sim) + 100);
+	CU_ASSERT_EQUAL(fake_view(fake_broker(w, leader), "t", 0)->min_isr, 1);
+	CU_ASSERT(fake_zk_text(w, "/brokers/topics/t/partitions/0/state", &s) && !strstr(str_cstr(&s), "elr"));
+	str_fini(&s);
+	fake_world_free(w);
+}
+
 UNIT_MAIN("controller_configs", {"configs", test_configs}, {"contended", test_configs_contended}, {"told_first", test_configs_told_first},
-	{"lost_replies", test_configs_lost_replies}, {"unclean_by_config", test_unclean_by_config})
+	{"lost_replies", test_configs_lost_replies}, {"unclean_by_config", test_unclean_by_config}, {"min_lowered_in_order", test_min_lowered_in_order})

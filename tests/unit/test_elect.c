@@ -33,6 +33,9 @@ struct bench {
 	struct str ip[MOST];
 	int reigns[EPOCHS]; /* by epoch: how often it began */
 	int32_t highest;
+	bool same_id;            /* all candidates bear the first one's */
+	bool foreign;            /* somebody else ruled in between */
+	int exits, exit_status;
 	bool writing, listening; /* not listening: the kernel refuses, and the active counts as dead at once (A5) */
 	int told[WRITES], unknown;
 };
@@ -75,7 +78,14 @@ static void begin(void *ctx, int32_t epoch, int32_t epoch_version, bool lineage_
 	CU_ASSERT(epoch > n->b->highest || n->b->highest == 0 || n->b->reigns[epoch] == 1);
 	if (epoch > n->b->highest)
 		n->b->highest = epoch;
-	CU_ASSERT(lineage_ok); /* nobody else ruled */
+	CU_ASSERT_EQUAL(lineage_ok, !n->b->foreign);
+	struct str s = {0};
+	struct zk_stat st;
+	char text[16];
+	snprintf(text, sizeof(text), "%d", epoch);
+	if (sim_zk_read(n->b->sim, "/chroot/controller_epoch", &s, &st) == 0 && strcmp(str_cstr(&s), text) == 0) /* else it was overtaken already */
+		CU_ASSERT_EQUAL(st.version, epoch_version);
+	str_fini(&s);
 	n->reign = true;
 	writer_start(&n->wr, n->e.zk, epoch_version);
 	for (int i = 0; i < 4; i++)
@@ -101,7 +111,7 @@ static void *node_start(struct env *env, struct loop *control, void *arg)
 	n->b = a->b;
 	n->idx = a->idx;
 	n->env = env;
-	struct elect_config ec = {.id = a->idx + 1, .host = str_cstr(&a->b->ip[a->idx]), .port = 1, .incarnation = env_random_u64(env), .version = "test",
+	struct elect_config ec = {.id = a->b->same_id ? 1 : a->idx + 1, .host = str_cstr(&a->b->ip[a->idx]), .port = 1, .incarnation = env_random_u64(env), .version = "test",
 				  .zookeeper_connect = str_cstr(&a->b->zk), .session_timeout_ms = 4000, .silence_ms = 1000};
 	struct listener *ln;
 	if (a->b->listening)
@@ -120,6 +130,15 @@ static void node_reap(void *root, void *arg)
 	mem_free(n);
 }
 
+static void node_exit(struct sim_process *p, int status, const char *reason, void *arg)
+{
+	struct { struct bench *b; int idx; } *a = arg;
+	if (status != 137) {
+		a->b->exits++;
+		a->b->exit_status = status;
+	}
+}
+
 static struct bench *bench_new(uint64_t seed, int nodes, bool listening)
 {
 	struct bench *b = MEM_NEW(struct bench);
@@ -136,7 +155,7 @@ static struct bench *bench_new(uint64_t seed, int nodes, bool listening)
 		str_add(&b->ip[i], sim_host_ip(b->hosts[i]));
 		b->args[i].b = b;
 		b->args[i].idx = i;
-		b->prog[i] = (struct sim_program){.name = "elect", .start = node_start, .reap = node_reap, .arg = &b->args[i]};
+		b->prog[i] = (struct sim_program){.name = "elect", .start = node_start, .reap = node_reap, .on_exit = node_exit, .arg = &b->args[i]};
 		b->procs[i] = sim_process_start(b->hosts[i], &b->prog[i]);
 	}
 	return b;
@@ -269,6 +288,63 @@ static void test_deposed_writes_nothing(void)
 	bench_free(b);
 }
 
+/* C5: the rights count from when a barrier began. One whose reply was read late, because this process stood still, proves nothing of the time between. */
+static void test_late_barrier_reply(void)
+{
+	struct bench *b = bench_new(4, 1, true);
+	run_ms(b, 2500);
+	struct node *n = node(b, 0);
+	CU_ASSERT_FATAL(n->reign);
+	while (!n->e.barrier_running)
+		sim_world_run_until(b->sim, sim_now_us(b->sim) + 10);
+	int64_t stood_us = sim_now_us(b->sim), good_us = n->e.barrier_good_us;
+	sim_process_pause(b->procs[0]);
+	run_ms(b, 1800); /* above a third of the session timeout; the connection lives */
+	sim_process_resume(b->procs[0]);
+	for (int i = 0; i < 100000 && n->e.barrier_good_us == good_us; i++)
+		sim_world_run_until(b->sim, sim_now_us(b->sim) + 10);
+	CU_ASSERT(n->e.barrier_good_us > good_us && n->e.barrier_good_us <= stood_us);
+	CU_ASSERT(!elect_has_rights(&n->e));
+	run_ms(b, 1500);
+	CU_ASSERT(elect_has_rights(&n->e));
+	bench_free(b);
+}
+
+/* F2: an epoch that no lineage of ours names: a foreign controller ruled, and what only we keep true is void. */
+static void test_foreign_reign_between(void)
+{
+	struct bench *b = bench_new(5, 1, true);
+	run_ms(b, 2500);
+	CU_ASSERT_FATAL(node(b, 0)->reign);
+	b->foreign = true;
+	CU_ASSERT_EQUAL(sim_zk_set(b->sim, "/chroot/controller_epoch", slice_str("30"), -1), 0);
+	run_ms(b, 1500);
+	CU_ASSERT(node(b, 0)->reign);
+	CU_ASSERT_EQUAL(b->highest, 31);
+	bench_free(b);
+}
+
+/* A second process with a controller.id that lives elsewhere leaves (75); the first one rules on. */
+static void test_same_id_elsewhere(void)
+{
+	struct bench *b = bench_new(6, 1, true);
+	run_ms(b, 2500);
+	b->same_id = true;
+	b->hosts[1] = sim_host_new(b->sim, "n1");
+	str_add(&b->ip[1], sim_host_ip(b->hosts[1]));
+	b->args[1].b = b;
+	b->args[1].idx = 1;
+	b->prog[1] = (struct sim_program){.name = "elect", .start = node_start, .reap = node_reap, .on_exit = node_exit, .arg = &b->args[1]};
+	b->procs[1] = sim_process_start(b->hosts[1], &b->prog[1]);
+	run_ms(b, 3000);
+	CU_ASSERT(!node(b, 1));
+	CU_ASSERT_EQUAL(b->exits, 1);
+	CU_ASSERT_EQUAL(b->exit_status, 75);
+	CU_ASSERT(node(b, 0)->reign);
+	CU_ASSERT_EQUAL(b->highest, 1);
+	bench_free(b);
+}
+
 /* Two standbys find the active one dead at the same time: the epoch that both have read belongs to one of them. */
 static void test_two_usurp_at_once(void)
 {
@@ -306,4 +382,5 @@ static void test_living_is_not_usurped(void)
 
 UNIT_MAIN("elect", {"one_of_three", test_one_of_three}, {"contest", test_contest}, {"rights_lapse", test_rights_lapse},
 	  {"writes_with_lost_replies", test_writes_with_lost_replies}, {"deposed_writes_nothing", test_deposed_writes_nothing}, {"two_usurp_at_once", test_two_usurp_at_once},
-	  {"living_is_not_usurped", test_living_is_not_usurped})
+	  {"living_is_not_usurped", test_living_is_not_usurped}, {"late_barrier_reply", test_late_barrier_reply}, {"foreign_reign_between", test_foreign_reign_between},
+	  {"same_id_elsewhere", test_same_id_elsewhere})
