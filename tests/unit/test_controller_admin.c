@@ -621,6 +621,46 @@ static void test_deletes_by_id(void)
 	fake_world_free(w);
 }
 
+/* A topic goes while states of its partitions are on their way: it waits for them, and nothing of it is made again behind it. */
+static void test_deleted_under_writes(void)
+{
+	static const struct uuid none;
+	struct fake_world *w = fake_cluster(49, 3);
+	for (int n = 0; n < 40; n++) {
+		char topic[16];
+		struct arena a;
+		arena_init(&a, 0);
+		snprintf(topic, sizeof(topic), "t%d", n);
+		CU_ASSERT_EQUAL(fake_create(w, topic, 6, 3), KERR_NONE);
+		fake_run_ms(w, 200); /* all brokers know of it */
+		for (int32_t i = 0; i < 6; i++) {
+			int32_t leader = fake_state_of(w, topic, i).leader;
+			fake_alter(w, topic, i, &leader, 1);
+		}
+		sim_world_run_until(w->sim, sim_now_us(w->sim) + 100 * n);
+		CU_ASSERT_EQUAL(delete_topic(w, topic, &none).code, KERR_NONE);
+		fake_run_ms(w, 300);
+		CU_ASSERT(!fake_zk_there(w, zkp_topic(&a, topic)) && !fake_zk_there(w, zkp_config_topic(&a, topic)));
+		CU_ASSERT(!fake_view(fake_broker(w, 2), topic, 0));
+		arena_fini(&a);
+	}
+	CU_ASSERT_EQUAL(fake_create(w, "last", 1, 3), KERR_NONE);
+	fake_world_free(w);
+}
+
+/* What a former topic of its name left below /config is not the new one's. */
+static void test_config_left_over(void)
+{
+	struct fake_world *w = fake_cluster(50, 3);
+	struct str s = {0};
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/config/topics/t", slice_str("{\"version\":1,\"config\":{\"min.insync.replicas\":\"3\"}}")), 0);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), KERR_NONE);
+	CU_ASSERT(fake_zk_text(w, "/config/topics/t", &s) && !strcmp(str_cstr(&s), "{\"version\":1,\"config\":{}}"));
+	CU_ASSERT_EQUAL(fake_view(fake_broker(w, 1), "t", 0)->min_isr, 1);
+	str_fini(&s);
+	fake_world_free(w);
+}
+
 /* K1: the brokers that have yet to remove a topic stand in ZooKeeper until the last replica of each is gone: confirmed, or missing when the broker
  * is back as a new life. What may lie in a directory that cannot be looked into is not missing. */
 static void test_deletion_is_confirmed(void)
@@ -934,6 +974,7 @@ UNIT_MAIN("controller_admin", {"creates_partitions", test_creates_partitions}, {
 	  {"partitions_by_hand_again", test_partitions_by_hand_again}, {"state_by_hand", test_state_by_hand},
 	  {"replaced_by_hand_under_writes", test_replaced_by_hand_under_writes},
 	  {"edited_while_loading", test_edited_while_loading}, {"id_from_logs", test_id_from_logs}, {"id_without_logs", test_id_without_logs},
-	  {"deletes_by_id", test_deletes_by_id}, {"deletion_is_confirmed", test_deletion_is_confirmed}, {"deleted_while_read", test_deleted_while_read}, {"deleted_while_made_again", test_deleted_while_made_again},
+	  {"deletes_by_id", test_deletes_by_id}, {"deletion_is_confirmed", test_deletion_is_confirmed}, {"deleted_under_writes", test_deleted_under_writes}, {"config_left_over", test_config_left_over},
+	  {"deleted_while_read", test_deleted_while_read}, {"deleted_while_made_again", test_deleted_while_made_again},
 	  {"deleted_without_id", test_deleted_without_id},
 	  {"elects_preferred", test_elects_preferred}, {"elects_by_node", test_elects_by_node}, {"elects_uncleanly", test_elects_uncleanly}, {"balances_leaders", test_balances_leaders})

@@ -94,12 +94,16 @@ static void test_configs(void)
 	CU_ASSERT_EQUAL(fake_view(fake_broker(w, 1), "t", 0)->min_isr, 3);
 	/* as a tool of 2.8 does it: the node, then a notification in the old form */
 	CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/config/topics/t", slice_str("{\"version\":1,\"config\":{\"min.insync.replicas\":\"1\"}}"), -1), 0);
-	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/config/changes/config_change_0000000009", slice_str("{\"version\":1,\"entity_type\":\"topics\",\"entity_name\":\"t\"}")), 0);
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/config/changes/config_change_0000000004", slice_str("{\"version\":1,\"entity_type\":\"topics\",\"entity_name\":\"t\"}")), 0);
 	fake_run_ms(w, 1900);
 	CU_ASSERT_EQUAL(fake_view(fake_broker(w, 1), "t", 0)->min_isr, 1);
 	CU_ASSERT_EQUAL(notes(w), 5);
+	fake_run_ms(w, 10 * 60 * 1000);
+	CU_ASSERT_EQUAL(alter_config(w, 1, 2, "t", "retention.ms", "8", false), 0);
+	fake_run_ms(w, 1000);
+	CU_ASSERT_EQUAL(notes(w), 6); /* whoever reads them has a quarter of an hour */
 	fake_run_ms(w, 16 * 60 * 1000);
-	CU_ASSERT_EQUAL(notes(w), 5); /* the next one finds them */
+	CU_ASSERT_EQUAL(notes(w), 6); /* the next one finds them */
 	CU_ASSERT_EQUAL(alter_config(w, 1, 2, "t", "retention.ms", "9", false), 0);
 	fake_run_ms(w, 1000);
 	CU_ASSERT_EQUAL(notes(w), 1);
@@ -203,6 +207,39 @@ static void test_unclean_by_config(void)
 	fake_world_free(w);
 }
 
+static void highest_note(void *ctx, const char *path, struct slice data, const struct zk_stat *stat)
+{
+	int64_t seq;
+	const char *name = strrchr(path, '/') + 1;
+	if (zkp_sequence(name, ZKP_CONFIG_CHANGE_PREFIX, &seq) == 0 && seq > *(int64_t *)ctx)
+		*(int64_t *)ctx = seq;
+}
+
+/* A tool's notification next to one of ours: it is read, whichever of the two comes first. */
+static void test_note_of_a_tool(void)
+{
+	struct fake_world *w = fake_cluster(26, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), 0);
+	CU_ASSERT_EQUAL(fake_create(w, "u", 1, 3), 0);
+	for (int i = 0; i < 60; i++) {
+		char text[96], path[64];
+		int64_t seq = -1;
+		int min = 1 + (i + 1) % 2;
+		snprintf(text, sizeof(text), "%d", 1000 + i);
+		ask_alter(w, 1, 2, "t", "retention.ms", text, false, (uint64_t)(7000 + i));
+		sim_world_run_until(w->sim, sim_now_us(w->sim) + i * 150);
+		snprintf(text, sizeof(text), "{\"version\":1,\"config\":{\"min.insync.replicas\":\"%d\"}}", min);
+		CU_ASSERT_EQUAL(sim_zk_set(w->sim, "/config/topics/u", slice_str(text), -1), 0);
+		sim_zk_walk(w->sim, ZKP_CONFIG_CHANGES, highest_note, &seq);
+		snprintf(path, sizeof(path), ZKP_CONFIG_CHANGES "/" ZKP_CONFIG_CHANGE_PREFIX "%010d", (int)seq + 1);
+		CU_ASSERT_EQUAL(sim_zk_create(w->sim, path, slice_str("{\"version\":2,\"entity_path\":\"topics/u\"}")), 0);
+		fake_run_ms(w, 1000);
+		CU_ASSERT_EQUAL(fake_view(fake_broker(w, 2), "u", 0)->min_isr, min);
+		CU_ASSERT_EQUAL(fake_broker(w, 1)->reply_number, (uint64_t)(7000 + i));
+	}
+	fake_world_free(w);
+}
+
 /* E2: a lower minimum counts when no replica is eligible any more by ZooKeeper: else one that has less would be elected by the list of the old one. */
 static void test_min_lowered_in_order(void)
 {
@@ -224,4 +261,5 @@ static void test_min_lowered_in_order(void)
 }
 
 UNIT_MAIN("controller_configs", {"configs", test_configs}, {"contended", test_configs_contended}, {"told_first", test_configs_told_first},
-	{"lost_replies", test_configs_lost_replies}, {"unclean_by_config", test_unclean_by_config}, {"min_lowered_in_order", test_min_lowered_in_order})
+	{"lost_replies", test_configs_lost_replies}, {"unclean_by_config", test_unclean_by_config}, {"min_lowered_in_order", test_min_lowered_in_order},
+	{"note_of_a_tool", test_note_of_a_tool})
