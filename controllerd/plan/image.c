@@ -368,24 +368,36 @@ static void list_rehome(struct list *n, const struct list *was)
 	n->prev->next = n;
 }
 
-static void partitions_grow(struct plan_topic *t, int32_t count)
+/* They come one by one: room grows by half, so that ten thousand of them are not moved ten thousand times. */
+static void partitions_room(struct plan_topic *t, int32_t count)
 {
-	struct plan_partition *old = t->partitions, *grown = mem_zalloc(sizeof(*grown) * (size_t)count);
+	if (count <= t->partition_cap)
+		return;
+	int32_t cap = t->partition_cap + t->partition_cap / 2;
+	cap = cap < count ? count : cap > PLAN_PARTITION_MAX ? PLAN_PARTITION_MAX : cap;
+	struct plan_partition *old = t->partitions, *grown = mem_zalloc(sizeof(*grown) * (size_t)cap);
 	for (int32_t i = 0; i < t->partition_count; i++) {
 		grown[i] = old[i];
 		list_rehome(&grown[i].work, &old[i].work);
 		list_rehome(&grown[i].change, &old[i].change);
 	}
-	for (int32_t i = t->partition_count; i < count; i++) {
-		list_init(&grown[i].work);
-		list_init(&grown[i].change);
-		grown[i].topic = t;
-		grown[i].idx = i;
-		grown[i].version = -1;
-		grown[i].st.leader = -1;
-	}
 	mem_free(old);
 	t->partitions = grown;
+	t->partition_cap = cap;
+}
+
+static void partitions_grow(struct plan_topic *t, int32_t count)
+{
+	partitions_room(t, count);
+	for (int32_t i = t->partition_count; i < count; i++) {
+		struct plan_partition *p = &t->partitions[i];
+		list_init(&p->work);
+		list_init(&p->change);
+		p->topic = t;
+		p->idx = i;
+		p->version = -1;
+		p->st.leader = -1;
+	}
 	t->partition_count = count;
 }
 

@@ -85,7 +85,7 @@ struct plan_topic {
 	int64_t czxid;
 	int32_t version; /* of /brokers/topics/T */
 	struct plan_partition *partitions;
-	int32_t partition_count;
+	int32_t partition_count, partition_cap;
 	struct plan_configs config;
 	bool has_config_node, partitions_node, admin_node;
 	bool deleting, vanished, published, config_changed, loading;
