@@ -281,9 +281,10 @@ static void storm_run(uint64_t seed)
 	t.cfg.file_delete_delay_ms = 0;
 	t.cfg.flush_messages = seed % 3 == 0 ? 1 : seed % 3 == 1 ? 7 : INT64_MAX;
 	s.log = open_new(&t, "s");
-	for (int i = 0; i < 600; i++) {
+	/* More of them where the jobs are so slow that most appends are refused behind a write that failed. */
+	for (int i = 0; i < 600 || (i < 100000 && (s.appended <= 50 || s.reads <= 20)); i++) {
 		storm_step(&s, &rng);
-		if (rng_chance(&rng, 0.1))
+		if (i >= 600 || rng_chance(&rng, 0.1))
 			tw_turns(&t, (int)rng_between(&rng, 1, 8));
 	}
 	if (s.open)
