@@ -484,7 +484,8 @@ static void test_restart(void)
 	CU_ASSERT_EQUAL(server("start"), 0);
 	wait_results(&a, 2);
 	CU_ASSERT_STRING_EQUAL(a.results, "g0 s0 ");
-	CU_ASSERT_STRING_EQUAL(a.events, "CSR");
+	/* a server that takes two thirds of the session to start: rights ended meanwhile, the session did not */
+	CU_ASSERT_TRUE(!strcmp(a.events, "CSR") || !strcmp(a.events, "CSLR"));
 	CU_ASSERT_TRUE(a.looks >= 1);
 	/* and the watch works on */
 	int before = a.looks;
