@@ -1,6 +1,7 @@
 /* fetch.c: Fetch: hands the request to its session's home and encodes what comes back. */
 #include "brokerd/api/api_priv.h"
 #include "common/base/check.h"
+#include "common/compress/compress.h"
 
 struct fetching {
 	struct api_call *c;
@@ -45,12 +46,11 @@ static bool refuse_old(struct api_call *c, struct kp_fetch_response *resp)
 	bool convert = false;
 	for (int32_t i = 0; i < resp->responses_count; i++) {
 		const struct image_topic *t = image_find_topic(c->image, resp->responses[i].topic);
-		const char *codec = t ? image_topic_config(t, "compression.type") : NULL;
 		struct log_config cfg;
 		int16_t error = KERR_NONE;
-		if (t && c->version < 4)
+		if (t)
 			running_topic_log(c->api->running, c->image, t, &cfg);
-		if (codec && !strcmp(codec, "zstd"))
+		if (t && cfg.codec == CODEC_ZSTD)
 			error = KERR_UNSUPPORTED_COMPRESSION_TYPE;
 		else if (t && c->version < 4 && !cfg.downconversion)
 			error = KERR_UNSUPPORTED_VERSION;

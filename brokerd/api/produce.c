@@ -1,13 +1,14 @@
 /* produce.c: Produce: checks on the connection's loop, one message per owning loop, the answer when all of them are back.
  *
  * Order (protocol.md I3): a connection's requests are checked and posted in the order in which they came. When looking inside is long (large compressed
- * batches), it is done in a job, and the connection hands out nothing more until then.
+ * batches), it is done in a job, and the connection hands out nothing more until then. There a batch also gets the codec of its topic (compression.type).
  */
 #include "brokerd/api/api_priv.h"
 #include "common/base/check.h"
 #include "common/base/mem.h"
 
-#define JOB_BYTES (96 * 1024) /* compressed bytes in one request from which on they are checked off the loop */
+#define JOB_BYTES (96 * 1024)  /* compressed bytes in one request from which on they are checked off the loop */
+#define RECOMPRESSED_COUNTS 4  /* times as much: compressing is slower than reading */
 
 struct item {
 	const struct kp_produce_request_topic_data_partition_data *in;
@@ -16,7 +17,11 @@ struct item {
 	struct batch batch;
 	struct batch_limits limits;
 	struct batch_verdict verdict;
-	bool live; /* goes to its owner */
+	int8_t codec;    /* of its topic; LOG_CODEC_PRODUCER: as sent */
+	int32_t level;
+	struct buf *buf; /* the batch in the codec of its topic; NULL: as sent */
+	struct slice records;
+	bool live;       /* goes to its owner */
 };
 
 struct produce {
@@ -52,6 +57,8 @@ static void refuse(struct produce *p, struct item *it, int16_t error, const char
 	it->out->log_start_offset = -1;
 	if (message)
 		it->out->error_message = slice_str(message);
+	buf_unref(it->buf);
+	it->buf = NULL;
 	it->live = false;
 	p->failed = true;
 }
@@ -174,8 +181,8 @@ static void dispatch(struct produce *p)
 		struct produce_part *part = &m->parts[m->count++];
 		part->topic = it->topic;
 		part->partition = it->in->index;
-		part->buf = buf_ref(c->r->buf);
-		part->records = it->in->records.bytes;
+		part->buf = it->buf ? it->buf : buf_ref(c->r->buf);
+		part->records = it->records;
 		part->batch = it->batch;
 		part->max_timestamp = it->verdict.max_timestamp;
 		part->leader_id = part->leader_epoch = -1;
@@ -190,11 +197,39 @@ static void dispatch(struct produce *p)
 			shard_post_produce(msgs[s]);
 }
 
+static bool other_codec(const struct item *it, int codec)
+{
+	return it->codec != LOG_CODEC_PRODUCER && it->codec != codec;
+}
+
+/* *left: bytes that batches of this request may still take in their topics' codecs: as many as one request may send, so that a small one of batches that
+ * decompress well does not take memory without end. */
+static void recompress(struct item *it, int64_t *left)
+{
+	int32_t max = it->limits.bytes_max < *left ? it->limits.bytes_max : (int32_t)*left;
+	struct batch_target target = {.codec = it->codec, .level = it->level, .inside_bytes = it->verdict.inside_bytes, .bytes_max = max};
+	size_t len = 0;
+	int err = batch_recompress(it->records, &target, &it->batch, &it->buf, &len);
+	if (err) {
+		it->verdict.err = err;
+		it->verdict.message = err == LOG_ERR_TOO_LARGE ? "the record batch is larger than max.message.bytes in the codec of its topic" : "the record batch cannot be read again";
+		return;
+	}
+	it->records = slice_make(it->buf->data, len);
+	*left -= (int64_t)len;
+}
+
 static void check_all(struct produce *p)
 {
-	for (uint32_t i = 0; i < p->item_count; i++)
-		if (p->items[i].live)
-			batch_validate(p->items[i].in->records.bytes, &p->items[i].limits, &p->items[i].batch, &p->items[i].verdict);
+	int64_t left = p->c->api->config->socket_request_max_bytes;
+	for (uint32_t i = 0; i < p->item_count; i++) {
+		struct item *it = &p->items[i];
+		if (!it->live)
+			continue;
+		batch_validate(it->records, &it->limits, &it->batch, &it->verdict);
+		if (!it->verdict.err && other_codec(it, batch_codec(&it->batch)))
+			recompress(it, &left);
+	}
 }
 
 static void settle_checks(struct produce *p)
@@ -230,6 +265,8 @@ static void set_up_item(struct produce *p, struct item *it, const struct image_t
 	const struct kp_produce_request *q = p->c->request;
 	it->topic = t;
 	it->live = true;
+	it->records = it->in->records.bytes;
+	it->codec = LOG_CODEC_PRODUCER;
 	if (topic_error)
 		refuse(p, it, topic_error, NULL);
 	else if (!image_topic_partition(t, it->in->index))
@@ -238,8 +275,20 @@ static void set_up_item(struct produce *p, struct item *it, const struct image_t
 		refuse(p, it, KERR_INVALID_REQUIRED_ACKS, NULL);
 	else if (t->internal && !slice_eq_str(p->c->client_id, "__admin_client"))
 		refuse(p, it, KERR_INVALID_TOPIC_EXCEPTION, "internal topics are written by the broker alone");
-	if (it->live)
-		api_batch_limits(p->c->api, t, p->c->version, &it->limits, cfg);
+	if (!it->live)
+		return;
+	api_batch_limits(p->c->api, t, p->c->version, &it->limits, cfg);
+	it->codec = cfg->codec;
+	it->level = log_config_level(cfg, cfg->codec);
+}
+
+/* Bytes whose checking takes time. */
+static uint64_t long_bytes(const struct item *it)
+{
+	if (!it->live || it->records.len < BATCH_HEADER_BYTES)
+		return 0;
+	int codec = it->records.ptr[22] & 7;
+	return (codec ? it->records.len : 0) + (other_codec(it, codec) ? RECOMPRESSED_COUNTS * it->records.len : 0);
 }
 
 void api_do_produce(struct api_call *c)
@@ -247,7 +296,7 @@ void api_do_produce(struct api_call *c)
 	const struct kp_produce_request *q = c->request;
 	struct arena *ar = &c->r->arena;
 	struct produce *p = ARENA_NEW(ar, struct produce);
-	uint64_t compressed = 0;
+	uint64_t slow = 0;
 	p->c = c;
 	kp_produce_response_init(&p->resp);
 	int64_t total = 0;
@@ -273,9 +322,7 @@ void api_do_produce(struct api_call *c)
 			it->out = &o->partition_responses[k];
 			it->out->index = it->in->index;
 			set_up_item(p, it, topic, error, &cfg);
-			struct slice b = it->in->records.bytes;
-			if (it->live && b.len >= BATCH_HEADER_BYTES && (b.ptr[22] & 7))
-				compressed += b.len;
+			slow += long_bytes(it);
 		}
 	}
 	if (q->transactional_id.ptr) {
@@ -284,7 +331,7 @@ void api_do_produce(struct api_call *c)
 			if (p->items[i].live)
 				refuse(p, &p->items[i], KERR_INVALID_TXN_STATE, "transactions are not served");
 	}
-	if (compressed > JOB_BYTES) {
+	if (slow > JOB_BYTES) {
 		p->job.run = check_run;
 		p->job.done = check_done;
 		net_hold(c->r);

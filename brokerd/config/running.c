@@ -84,6 +84,17 @@ static bool append_time(const char *value)
 	return len == strlen("LogAppendTime") && memcmp(value, "LogAppendTime", len) == 0;
 }
 
+/* compression.type; what is no codec leaves *out as it is. */
+static void codec(const char *value, int8_t *out)
+{
+	static const char *const names[] = {"producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"}; /* -1, 0, 1, ... */
+	size_t len = 0;
+	value = value ? config_trim(value, &len) : "";
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (len == strlen(names[i]) && memcmp(value, names[i], len) == 0)
+			*out = (int8_t)(LOG_CODEC_PRODUCER + (int)i);
+}
+
 /* The old key speaks where the newer one is at its default, "no bound". */
 static int64_t timestamp_bound(int64_t bound, int64_t difference)
 {
@@ -115,6 +126,10 @@ void running_log_defaults(const struct broker_config *cfg, const struct image *i
 	l->log_append_time = append_time(running_value(cfg, im, "log.message.timestamp.type", NULL, NULL));
 	l->downconversion = true;
 	flag(running_value(cfg, im, "log.message.downconversion.enable", NULL, NULL), &l->downconversion);
+	codec(running_value(cfg, im, "compression.type", NULL, NULL), &l->codec);
+	l->gzip_level = (int32_t)number(cfg, im, "compression.gzip.level");
+	l->lz4_level = (int32_t)number(cfg, im, "compression.lz4.level");
+	l->zstd_level = (int32_t)number(cfg, im, "compression.zstd.level");
 	const char *policy = running_value(cfg, im, "log.cleanup.policy", NULL, NULL);
 	l->cleanup_delete = policy && strstr(policy, "delete");
 	l->cleanup_compact = policy && strstr(policy, "compact");
@@ -193,6 +208,10 @@ void running_topic_log(void *seat, const struct image *im, const struct image_to
 	override_i64(t, "flush.ms", &ret->flush_ms);
 	override_timestamps(r, t, ret);
 	flag(image_topic_config(t, "message.downconversion.enable"), &ret->downconversion);
+	codec(image_topic_config(t, "compression.type"), &ret->codec);
+	override_i32(t, "compression.gzip.level", &ret->gzip_level);
+	override_i32(t, "compression.lz4.level", &ret->lz4_level);
+	override_i32(t, "compression.zstd.level", &ret->zstd_level);
 	const char *cp = image_topic_config(t, "cleanup.policy");
 	if (cp) {
 		ret->cleanup_delete = strstr(cp, "delete") != NULL;

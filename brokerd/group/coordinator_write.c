@@ -83,7 +83,7 @@ static void put_header(uint8_t *p, size_t total, int codec, uint32_t count, int6
 	put_i32(p, (int32_t)count);
 }
 
-static struct buf *make_batch(const struct groups_write *w, int codec, int64_t now_ms)
+static struct buf *make_batch(const struct groups_write *w, int codec, int32_t level, int64_t now_ms)
 {
 	size_t plain = records_bytes(w), total = BATCH_HEADER_BYTES + plain;
 	struct buf *b = buf_new(total);
@@ -91,7 +91,7 @@ static struct buf *make_batch(const struct groups_write *w, int codec, int64_t n
 	if (codec) {
 		struct chain small;
 		chain_init(&small);
-		if (compress_once((enum codec)codec, COMPRESS_LEVEL_DEFAULT, slice_make(b->data + BATCH_HEADER_BYTES, plain), &small) == 0) {
+		if (compress_once((enum codec)codec, level, slice_make(b->data + BATCH_HEADER_BYTES, plain), &small) == 0) {
 			struct buf *packed = buf_new(BATCH_HEADER_BYTES + (size_t)small.bytes);
 			chain_flatten(&small, packed->data + BATCH_HEADER_BYTES);
 			total = packed->cap;
@@ -190,7 +190,9 @@ void write_start(struct owned *o, struct groups_write *w)
 		refuse(x, KERR_MESSAGE_TOO_LARGE);
 		return;
 	}
-	struct buf *b = make_batch(w, c->init.codec, env_wall_ms(c->env));
+	const struct log_config *cfg = log_get_config(log);
+	int codec = cfg->codec == LOG_CODEC_PRODUCER ? c->init.codec : cfg->codec; /* the topic's word counts, as in Kafka */
+	struct buf *b = make_batch(w, codec, log_config_level(cfg, cfg->codec), env_wall_ms(c->env));
 	x->part = (struct produce_part){.topic = t, .partition = o->partition, .buf = b, .records = slice_make(b->data, b->cap)};
 	int err = batch_parse(x->part.records, &x->part.batch);
 	ASSERT(err == 0);

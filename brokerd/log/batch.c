@@ -172,6 +172,7 @@ void batch_validate(struct slice records, const struct batch_limits *lim, struct
 	}
 	if (!err)
 		err = record_reader_end(&rr);
+	ret_v->inside_bytes = rr.streaming ? rr.d.out_bytes : records.len - BATCH_HEADER_BYTES;
 	record_reader_fini(&rr);
 	/* Damage says more than what single records lack. */
 	if (err)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "brokerd/log/log_err.h"
+#include "common/base/buf.h"
 #include "common/base/slice.h"
 
 #define BATCH_HEADER_BYTES 61 /* up to the first record */
@@ -60,6 +61,7 @@ struct batch_verdict {
 	const char *message;           /* static */
 	struct batch_record_error record_errors[BATCH_RECORD_ERRORS_MAX];
 	int record_error_count;
+	uint64_t inside_bytes;         /* of the records, decompressed */
 	int64_t max_timestamp;         /* as found inside */
 	int32_t max_timestamp_offset_delta; /* of the first record that holds it */
 };
@@ -85,3 +87,13 @@ void batch_validate(struct slice records, const struct batch_limits *lim, struct
 
 /* Leader: patches base offset and leader epoch (outside the CRC); with LogAppendTime also max timestamp, attribute bit and CRC. */
 void batch_assign(uint8_t *bytes, struct batch *b, int64_t base_offset, int32_t leader_epoch, bool log_append_time, int64_t now_ms);
+
+struct batch_target {
+	int8_t codec;          /* 0..4 */
+	int32_t level;         /* compress.h */
+	uint64_t inside_bytes; /* from the verdict */
+	int32_t bytes_max;     /* max.message.bytes */
+};
+/* A validated batch in another codec (compression.type, as Kafka's leaders do it): a new buffer with the same records, sequence and times; *b becomes its
+ * header. The records pass through a window of 64 KiB. LOG_ERR_TOO_LARGE: over bytes_max; LOG_ERR_INVALID_RECORD: it was not validated. */
+MUST_CHECK int batch_recompress(struct slice one_batch, const struct batch_target *target, struct batch *b, struct buf **ret_buf, size_t *ret_len);

@@ -14,6 +14,7 @@ libklog_a_SOURCES = \
 	brokerd/log/log_read.c \
 	brokerd/log/log_time.c \
 	brokerd/log/producers.c brokerd/log/producers.h \
+	brokerd/log/recompress.c \
 	brokerd/log/record.c brokerd/log/record.h \
 	brokerd/log/recovery.c \
 	brokerd/log/retention.c \

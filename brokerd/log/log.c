@@ -6,6 +6,7 @@
 
 #include "brokerd/log/log_priv.h"
 #include "common/base/str.h"
+#include "common/compress/compress.h"
 
 char log_parked_op_tag;
 
@@ -17,7 +18,18 @@ void log_config_defaults(struct log_config *cfg)
 		.file_delete_delay_ms = 60000, .flush_messages = INT64_MAX, .flush_ms = INT64_MAX,
 		.timestamp_before_max_ms = INT64_MAX, .timestamp_after_max_ms = INT64_MAX,
 		.producer_id_expiration_ms = INT64_C(86400000), .cleanup_delete = true, .downconversion = true,
+		.codec = LOG_CODEC_PRODUCER, .gzip_level = -1, .lz4_level = 9, .zstd_level = 3,
 	};
+}
+
+int32_t log_config_level(const struct log_config *cfg, int8_t codec)
+{
+	switch (codec) {
+	case CODEC_GZIP: return cfg->gzip_level == -1 ? COMPRESS_LEVEL_DEFAULT : cfg->gzip_level;
+	case CODEC_LZ4: return cfg->lz4_level == 9 ? COMPRESS_LEVEL_DEFAULT : cfg->lz4_level; /* Kafka's 9, its default, is the fast one */
+	case CODEC_ZSTD: return cfg->zstd_level;
+	default: return COMPRESS_LEVEL_DEFAULT;
+	}
 }
 
 /* ---- opening ---- */

@@ -23,6 +23,7 @@
 struct log;
 struct log_dir;
 
+#define LOG_CODEC_PRODUCER (-1)
 struct log_config {
 	int32_t segment_bytes, index_interval_bytes, segment_index_bytes, max_message_bytes;
 	int64_t segment_ms, segment_jitter_ms, retention_ms, retention_bytes, file_delete_delay_ms;
@@ -31,8 +32,11 @@ struct log_config {
 	int64_t producer_id_expiration_ms;
 	bool log_append_time, cleanup_delete, cleanup_compact;
 	bool downconversion; /* message.downconversion.enable: not the log's, but of its readers */
+	int8_t codec;        /* compression.type: an enum codec; LOG_CODEC_PRODUCER: as it was sent. Of those who write to a leader, as are the levels */
+	int32_t gzip_level, lz4_level, zstd_level;
 };
 void log_config_defaults(struct log_config *cfg); /* Kafka 3.9's */
+int32_t log_config_level(const struct log_config *cfg, int8_t codec); /* for compress.h */
 
 /* ---- opening (job side) ---- */
 struct log_open {

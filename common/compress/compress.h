@@ -53,5 +53,30 @@ void decompressor_fini(struct decompressor *d); /* zeroed or failed init is acce
 MUST_CHECK int decompress_once(enum codec codec, struct slice input, uint64_t bytes_max, struct buf **ret_b, size_t *ret_len);
 
 #define COMPRESS_LEVEL_DEFAULT INT32_MIN
-/* Appends the compressed input to out. level: gzip 1..9, lz4 1..17, zstd -131072..22, else ignored; out of range is clamped. */
+#define COMPRESS_SIZE_UNKNOWN UINT64_MAX
+
+struct compress_bounds {
+	size_t head;      /* bytes left free in front of what is written, for the caller */
+	uint64_t size;    /* bytes that will be written, exactly; COMPRESS_SIZE_UNKNOWN: zstd then takes more memory, by its level */
+	size_t bytes_max; /* of head and output together */
+};
+struct compressor {
+	enum codec codec;
+	size_t head, bytes_max;
+	struct buf *out;
+	size_t len;          /* of out: head and what is written */
+	int err;             /* sticky */
+	void *state;         /* of the codec's library */
+	uint8_t *block;      /* snappy: the block being filled */
+	size_t block_len;
+};
+/* Writing streams, in pieces of any size. level: gzip 1..9, lz4 1..17, zstd -131072..22, else ignored; out of range is clamped. ERR_UNSUPPORTED: no such
+ * codec. ERR_LIMIT: the output is larger than bytes_max (memory beyond it stays within one piece of 64 KiB and its doubling), or no memory. */
+MUST_CHECK int compressor_init(struct compressor *c, enum codec codec, int32_t level, const struct compress_bounds *bounds);
+MUST_CHECK int compressor_write(struct compressor *c, const void *bytes, size_t len);
+/* A buffer of the caller's own; the first `head` bytes of it are not set. */
+MUST_CHECK int compressor_end(struct compressor *c, struct buf **ret_b, size_t *ret_len);
+void compressor_fini(struct compressor *c); /* zeroed or failed init is accepted */
+
+/* All at once: appends the compressed input to out. */
 MUST_CHECK int compress_once(enum codec codec, int32_t level, struct slice input, struct chain *out);

@@ -97,10 +97,10 @@
 	X("log.cleaner.min.compaction.lag.ms", LONG, "0", 0, INT64_MAX, NO_EFFECT, "Default of min.compaction.lag.ms.") \
 	X("log.cleaner.max.compaction.lag.ms", LONG, "9223372036854775807", 1, INT64_MAX, NO_EFFECT, "Default of max.compaction.lag.ms.") \
 	X("log.cleaner.delete.retention.ms", LONG, "86400000", 0, INT64_MAX, NO_EFFECT, "Default of delete.retention.ms.") \
-	X("compression.type", STRING, "producer", 0, 0, NO_EFFECT, "Default of the topic config.") \
-	X("compression.gzip.level", INT, "-1", INT32_MIN, INT32_MAX, NO_EFFECT, "Default of the topic config.") \
-	X("compression.lz4.level", INT, "9", 1, 17, NO_EFFECT, "Default of the topic config.") \
-	X("compression.zstd.level", INT, "3", -131072, 22, NO_EFFECT, "Default of the topic config.") \
+	X("compression.type", STRING, "producer", 0, 0, USED, "Default of the topic config.") \
+	X("compression.gzip.level", INT, "-1", INT32_MIN, INT32_MAX, USED, "Default of the topic config.") \
+	X("compression.lz4.level", INT, "9", 1, 17, USED, "Default of the topic config.") \
+	X("compression.zstd.level", INT, "3", -131072, 22, USED, "Default of the topic config.") \
 	X("min.insync.replicas", INT, "1", 1, INT32_MAX, USED, "Default of the topic config.") \
 	X("unclean.leader.election.enable", BOOLEAN, "false", 0, 0, USED, "Default of the topic config.") \
 	X("auto.leader.rebalance.enable", BOOLEAN, "true", 0, 0, CONTROLLER, "Move leadership back to preferred replicas by itself.") \

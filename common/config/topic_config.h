@@ -4,7 +4,7 @@
  * Used by controllerd (CreateTopics validation) and brokerd (DescribeConfigs, log settings). HONOURED: what Kafka does. NOT_BUILT: takes
  * only its default, since what is not built is refused, never half accepted (docs/ARCHITECTURE.md). IDLE: any good value is taken, and
  * nothing comes of it, exactly as in a Kafka 3.9 where the switch that the key waits for cannot be on (a throttle's rate, remote.storage.enable,
- * an old inter.broker.protocol.version): Klamm refuses the switch.
+ * cleanup.policy=compact, an old inter.broker.protocol.version): Klamm refuses the switch.
  * Thread: any; const tables only.
  */
 #pragma once
@@ -21,11 +21,11 @@
 /* X(key, type, default, lowest, highest, allowed words (for STRING and LIST; NULL any), broker key, what comes of it, meaning) */
 #define TOPIC_CONFIG_TABLE(X) \
 	X("cleanup.policy", LIST, "delete", 0, 0, "compact,delete", "log.cleanup.policy", HONOURED, "How old data goes: by retention, by key compaction, or both.") \
-	X("compression.gzip.level", INT, "-1", INT32_MIN, INT32_MAX, NULL, "compression.gzip.level", NOT_BUILT, "Level when the broker recompresses to gzip.") \
-	X("compression.lz4.level", INT, "9", 1, 17, NULL, "compression.lz4.level", NOT_BUILT, "Level when the broker recompresses to lz4.") \
-	X("compression.type", STRING, "producer", 0, 0, "uncompressed,zstd,lz4,snappy,gzip,producer", "compression.type", NOT_BUILT, "Codec kept on disk; producer keeps what was sent.") \
-	X("compression.zstd.level", INT, "3", -131072, 22, NULL, "compression.zstd.level", NOT_BUILT, "Level when the broker recompresses to zstd.") \
-	X("delete.retention.ms", LONG, "86400000", 0, INT64_MAX, NULL, "log.cleaner.delete.retention.ms", NOT_BUILT, "How long tombstones survive after first being cleaned.") \
+	X("compression.gzip.level", INT, "-1", INT32_MIN, INT32_MAX, NULL, "compression.gzip.level", HONOURED, "Level when the broker recompresses to gzip.") \
+	X("compression.lz4.level", INT, "9", 1, 17, NULL, "compression.lz4.level", HONOURED, "Level when the broker recompresses to lz4.") \
+	X("compression.type", STRING, "producer", 0, 0, "uncompressed,zstd,lz4,snappy,gzip,producer", "compression.type", HONOURED, "Codec kept on disk; producer keeps what was sent.") \
+	X("compression.zstd.level", INT, "3", -131072, 22, NULL, "compression.zstd.level", HONOURED, "Level when the broker recompresses to zstd.") \
+	X("delete.retention.ms", LONG, "86400000", 0, INT64_MAX, NULL, "log.cleaner.delete.retention.ms", IDLE, "How long tombstones survive after first being cleaned.") \
 	X("file.delete.delay.ms", LONG, "60000", 0, INT64_MAX, NULL, "log.segment.delete.delay.ms", HONOURED, "Wait between renaming a segment to .deleted and unlinking it.") \
 	X("flush.messages", LONG, "9223372036854775807", 1, INT64_MAX, NULL, "log.flush.interval.messages", HONOURED, "fsync after this many records.") \
 	X("flush.ms", LONG, "9223372036854775807", 0, INT64_MAX, NULL, "log.flush.interval.ms", HONOURED, "fsync after this time.") \
@@ -34,7 +34,7 @@
 	X("leader.replication.throttled.replicas", LIST, "", 0, 0, NULL, NULL, IDLE, "Replicas whose leader side is under the replication quota.") \
 	X("local.retention.bytes", LONG, "-2", -2, INT64_MAX, NULL, "log.local.retention.bytes", IDLE, "Local part of a tiered log by size.") \
 	X("local.retention.ms", LONG, "-2", -2, INT64_MAX, NULL, "log.local.retention.ms", IDLE, "Local part of a tiered log by time.") \
-	X("max.compaction.lag.ms", LONG, "9223372036854775807", 1, INT64_MAX, NULL, "log.cleaner.max.compaction.lag.ms", NOT_BUILT, "A dirty record older than this forces compaction.") \
+	X("max.compaction.lag.ms", LONG, "9223372036854775807", 1, INT64_MAX, NULL, "log.cleaner.max.compaction.lag.ms", IDLE, "A dirty record older than this forces compaction.") \
 	X("max.message.bytes", INT, "1048588", 0, INT32_MAX, NULL, "message.max.bytes", HONOURED, "Largest batch accepted, after compression, header included.") \
 	X("message.downconversion.enable", BOOLEAN, "true", 0, 0, NULL, "log.message.downconversion.enable", HONOURED, "Convert to old formats for old Fetch versions.") \
 	X("message.format.version", STRING, "3.0-IV1", 0, 0, NULL, "log.message.format.version", IDLE, "Ignored by Kafka since 3.0; the format is always v2.") \
@@ -42,8 +42,8 @@
 	X("message.timestamp.before.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, NULL, "log.message.timestamp.before.max.ms", HONOURED, "How far in the past a CreateTime may be.") \
 	X("message.timestamp.difference.max.ms", LONG, "9223372036854775807", 0, INT64_MAX, NULL, "log.message.timestamp.difference.max.ms", HONOURED, "Old single bound for both directions; used where the newer one is at its default.") \
 	X("message.timestamp.type", STRING, "CreateTime", 0, 0, "CreateTime,LogAppendTime", "log.message.timestamp.type", HONOURED, "Keep the producer's time or stamp at the leader.") \
-	X("min.cleanable.dirty.ratio", DOUBLE, "0.5", 0, 1, NULL, "log.cleaner.min.cleanable.ratio", NOT_BUILT, "Dirty share of the log needed before compaction.") \
-	X("min.compaction.lag.ms", LONG, "0", 0, INT64_MAX, NULL, "log.cleaner.min.compaction.lag.ms", NOT_BUILT, "Records younger than this are not compacted.") \
+	X("min.cleanable.dirty.ratio", DOUBLE, "0.5", 0, 1, NULL, "log.cleaner.min.cleanable.ratio", IDLE, "Dirty share of the log needed before compaction.") \
+	X("min.compaction.lag.ms", LONG, "0", 0, INT64_MAX, NULL, "log.cleaner.min.compaction.lag.ms", IDLE, "Records younger than this are not compacted.") \
 	X("min.insync.replicas", INT, "1", 1, INT32_MAX, NULL, "min.insync.replicas", HONOURED, "Smallest ISR for acks=all writes and for progress of the high watermark.") \
 	X("preallocate", BOOLEAN, "false", 0, 0, NULL, "log.preallocate", NOT_BUILT, "Allocate the segment file at full size when it is created.") \
 	X("remote.log.copy.disable", BOOLEAN, "false", 0, 0, NULL, NULL, NOT_BUILT, "Tiered topic becomes read-only on the remote side.") \

@@ -55,7 +55,7 @@ def topic_configs(c):
     # refused: nothing of the request happens
     before = (c.zk().get("/config/topics/t")[0], len(note_texts(c)))
     for changes, code in (([("flush.ms", SET, "5"), ("retention.ms", SET, "abc")], 40), ([("nosuch", SET, "1")], 40), ([("flush.ms", SET, "1"), ("flush.ms", SET, "2")], 42),
-            ([("flush.ms", SET, None)], 42), ([("flush.ms", APPEND, "1")], 40), ([("compression.type", SET, "gzip")], 40), ([("cleanup.policy", SET, "compact")], 40)):
+            ([("flush.ms", SET, None)], 42), ([("flush.ms", APPEND, "1")], 40), ([("preallocate", SET, "true")], 40), ([("compression.type", SET, "none")], 40), ([("cleanup.policy", SET, "compact")], 40)):
         got = incremental(w, [(TOPIC, "t", changes)])
         check(got[0][0] == code and got[0][1], "%s gives %s", changes, got)
     ok(incremental(w, [(TOPIC, "t", [("flush.ms", SET, "5")])], validate_only=True))

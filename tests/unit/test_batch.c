@@ -6,6 +6,7 @@
 #include "brokerd/log/record.h"
 #include "common/base/crc.h"
 #include "common/base/mem.h"
+#include "common/compress/compress.h"
 #include "tests/unit/log_util.h"
 #include "tests/unit/unit.h"
 
@@ -373,5 +374,72 @@ static void test_downconvert(void)
 	str_fini(&out);
 }
 
+/* The bytes of the records inside. */
+static struct buf *inside(struct slice batch, size_t *ret_len)
+{
+	struct batch b;
+	struct buf *plain = NULL;
+	CU_ASSERT_EQUAL_FATAL(batch_parse(batch, &b), 0);
+	CU_ASSERT_EQUAL_FATAL(decompress_once((enum codec)batch_codec(&b), slice_make(batch.ptr + BATCH_HEADER_BYTES, batch.len - BATCH_HEADER_BYTES), 1 << 24, &plain, ret_len), 0);
+	return plain;
+}
+
+static void check_recompressed(struct slice from, int8_t codec)
+{
+	struct batch_limits lim = limits();
+	struct batch b, again;
+	struct batch_verdict was, is;
+	struct buf *to = NULL;
+	size_t len = 0, plain_len, plain_len2;
+	batch_validate(from, &lim, &b, &was);
+	CU_ASSERT_EQUAL_FATAL(was.err, 0);
+	struct buf *plain = inside(from, &plain_len);
+	CU_ASSERT_EQUAL(was.inside_bytes, plain_len);
+	struct batch_target target = {.codec = codec, .level = COMPRESS_LEVEL_DEFAULT, .inside_bytes = was.inside_bytes, .bytes_max = 1 << 20};
+	CU_ASSERT_EQUAL_FATAL(batch_recompress(from, &target, &b, &to, &len), 0);
+	/* a good batch of the same records, and the header that was given back is its own */
+	lim.produce_version = 9;
+	batch_validate(slice_make(to->data, len), &lim, &again, &is);
+	CU_ASSERT_EQUAL(is.err, 0);
+	CU_ASSERT_EQUAL(memcmp(&again, &b, sizeof(b)), 0);
+	CU_ASSERT_EQUAL(batch_codec(&b), codec);
+	CU_ASSERT(is.max_timestamp == was.max_timestamp && is.inside_bytes == was.inside_bytes);
+	struct buf *plain2 = inside(slice_make(to->data, len), &plain_len2);
+	CU_ASSERT(plain_len2 == plain_len && memcmp(plain->data, plain2->data, plain_len) == 0);
+	/* nothing of the header but length, checksum, codec is another */
+	CU_ASSERT_EQUAL(memcmp(to->data, from.ptr, 8), 0);
+	CU_ASSERT_EQUAL(memcmp(to->data + 23, from.ptr + 23, BATCH_HEADER_BYTES - 23), 0);
+	CU_ASSERT_EQUAL(to->data[22] & ~7, from.ptr[22] & ~7);
+	/* exactly what it takes is enough, one byte less is not */
+	struct buf *tight = NULL;
+	size_t tight_len = 0;
+	batch_validate(from, &lim, &b, &was);
+	target.bytes_max = (int32_t)len;
+	CU_ASSERT_EQUAL(batch_recompress(from, &target, &b, &tight, &tight_len), 0);
+	buf_unref(tight);
+	tight = NULL;
+	batch_validate(from, &lim, &b, &was);
+	target.bytes_max = (int32_t)len - 1;
+	CU_ASSERT_EQUAL(batch_recompress(from, &target, &b, &tight, &tight_len), LOG_ERR_TOO_LARGE);
+	CU_ASSERT_PTR_NULL(tight);
+	buf_unref(plain);
+	buf_unref(plain2);
+	buf_unref(to);
+}
+
+static void test_recompress(void)
+{
+	static const int counts[] = {1, 7, 3000};
+	for (int from = 0; from < CODEC_COUNT; from++)
+		for (int to = 0; to < CODEC_COUNT; to++)
+			for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+				size_t len;
+				struct buf *b = tw_batch(TW_BATCH(.codec = from, .count = counts[i], .value_bytes = 90, .timestamp_step = 5, .producer_id = 77, .producer_epoch = 2,
+					.base_sequence = 40, .transactional = i == 1), &len);
+				check_recompressed(slice_make(b->data, len), (int8_t)to);
+				buf_unref(b);
+			}
+}
+
 UNIT_MAIN("batch", {"good", test_good}, {"bad", test_bad}, {"header_keys", test_header_keys}, {"record_errors", test_record_errors}, {"damage", test_damage}, {"assign", test_assign},
-	  {"parse", test_parse}, {"downconvert", test_downconvert})
+	  {"parse", test_parse}, {"downconvert", test_downconvert}, {"recompress", test_recompress})

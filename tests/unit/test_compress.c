@@ -265,5 +265,46 @@ static void test_names(void)
 	CU_ASSERT_STRING_EQUAL(codec_name((enum codec)6), "unknown");
 }
 
+/* In pieces of any size what comes out is what comes out at once; the head stays free, the bound holds. */
+static void test_streams(void)
+{
+	static const size_t steps[] = {1, 1000, 32768, 65537, 300000};
+	size_t n = 300000, len, got;
+	uint8_t *data = make_data(n), *back = mem_alloc(n);
+	for (int codec = 0; codec < CODEC_COUNT; codec++) {
+		uint8_t *once = compress((enum codec)codec, COMPRESS_LEVEL_DEFAULT, data, n, &len);
+		for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+			for (size_t less = 0; less < 2; less++) {
+				struct compressor c;
+				struct buf *b = NULL;
+				size_t out = 0;
+				int err = 0;
+				struct compress_bounds bounds = {.head = 61, .size = i == 1 ? COMPRESS_SIZE_UNKNOWN : n, .bytes_max = less ? len / 2 : SIZE_MAX};
+				CU_ASSERT_EQUAL_FATAL(compressor_init(&c, (enum codec)codec, COMPRESS_LEVEL_DEFAULT, &bounds), 0);
+				for (size_t at = 0; at < n && !err; at += steps[i])
+					err = compressor_write(&c, data + at, n - at < steps[i] ? n - at : steps[i]);
+				CU_ASSERT(!c.out || c.out->cap < 4 * len); /* what is too much is not kept on writing */
+				if (!err)
+					err = compressor_end(&c, &b, &out);
+				CU_ASSERT_EQUAL(err, less ? ERR_LIMIT : 0);
+				if (less)
+					CU_ASSERT_EQUAL(compressor_end(&c, &b, &out), ERR_LIMIT);
+				compressor_fini(&c);
+				compressor_fini(&c);
+				if (!less) {
+					CU_ASSERT_EQUAL(read_all((enum codec)codec, b->data + 61, out - 61, NO_LIMIT, 65536, back, &got), 0);
+					CU_ASSERT(got == n && !memcmp(back, data, n));
+				}
+				buf_unref(b);
+			}
+		}
+		mem_free(once);
+	}
+	struct compressor c;
+	CU_ASSERT_EQUAL(compressor_init(&c, (enum codec)5, 1, &(struct compress_bounds){.bytes_max = 1}), ERR_UNSUPPORTED);
+	mem_free(data);
+	mem_free(back);
+}
+
 UNIT_MAIN("compress", {"round_trip", test_round_trip}, {"levels", test_levels}, {"truncated", test_truncated}, {"truncated_small", test_truncated_small},
-	  {"damaged", test_damaged}, {"bombs", test_bombs}, {"forms", test_forms}, {"names", test_names})
+	  {"damaged", test_damaged}, {"bombs", test_bombs}, {"forms", test_forms}, {"names", test_names}, {"streams", test_streams})

@@ -5,6 +5,7 @@
 
 #include "brokerd/config/running.h"
 #include "common/base/check.h"
+#include "common/compress/compress.h"
 #include "proto/klamm/control.pb-c.h"
 #include "tests/unit/unit.h"
 
@@ -510,6 +511,39 @@ static void test_running_topic(void)
 	finish();
 }
 
+/* compression.type and the levels: the topic's, the broker's, as sent; what compress.h is told. */
+static void test_running_codec(void)
+{
+	struct image *im = with_configs(image_empty(), "brokers/<default>", PAIRS("compression.type", " zstd ", "compression.zstd.level", "-7"));
+	struct image_config over[] = {{(char *)(uintptr_t)"compression.type", (char *)(uintptr_t)"gzip "}, {(char *)(uintptr_t)"compression.gzip.level", (char *)(uintptr_t)"9"}};
+	struct image_topic t = {.name = (char *)(uintptr_t)"t"};
+	struct log_config l;
+	CU_ASSERT_EQUAL_FATAL(parse(BASE), 0);
+	struct running_seat seat = {.file = cfg};
+	running_log_defaults(cfg, NULL, &l);
+	CU_ASSERT_EQUAL(l.codec, LOG_CODEC_PRODUCER);
+	CU_ASSERT_EQUAL(log_config_level(&l, CODEC_GZIP), COMPRESS_LEVEL_DEFAULT);
+	CU_ASSERT_EQUAL(log_config_level(&l, CODEC_LZ4), COMPRESS_LEVEL_DEFAULT); /* Kafka's 9 is its fast one */
+	CU_ASSERT_EQUAL(log_config_level(&l, CODEC_ZSTD), 3);
+	running_topic_log(&seat, im, &t, &l);
+	CU_ASSERT_EQUAL(l.codec, CODEC_ZSTD);
+	CU_ASSERT_EQUAL(log_config_level(&l, l.codec), -7);
+	t.config = over;
+	t.config_count = ARRAY_LEN(over);
+	running_topic_log(&seat, im, &t, &l);
+	CU_ASSERT_EQUAL(l.codec, CODEC_GZIP);
+	CU_ASSERT_EQUAL(log_config_level(&l, l.codec), 9);
+	over[0].value = (char *)(uintptr_t)"uncompressed";
+	running_topic_log(&seat, im, &t, &l);
+	CU_ASSERT_EQUAL(l.codec, CODEC_NONE);
+	over[0].value = (char *)(uintptr_t)"producer";
+	running_topic_log(&seat, im, &t, &l);
+	CU_ASSERT_EQUAL(l.codec, LOG_CODEC_PRODUCER);
+	running_seat_fini(&seat);
+	image_unref(im);
+	finish();
+}
+
 static void test_modes(void)
 {
 	CU_ASSERT_EQUAL(broker_key_mode(broker_key_find("listeners")), CONFIG_PER_BROKER);
@@ -531,4 +565,4 @@ static void test_modes(void)
 UNIT_MAIN("config", {"base", test_base}, {"syntax", test_syntax}, {"unknown_key", test_unknown_key}, {"bad_values", test_bad_values},
 	{"what_must_be_set", test_what_must_be_set}, {"id", test_id}, {"security_refused", test_security_refused}, {"no_effect", test_no_effect},
 	{"listeners", test_listeners}, {"overrides", test_overrides}, {"times", test_times}, {"not_properties", test_not_properties}, {"table", test_table},
-	{"running", test_running}, {"as_parsed", test_as_parsed}, {"running_blanks", test_running_blanks}, {"running_topic", test_running_topic}, {"modes", test_modes})
+	{"running", test_running}, {"as_parsed", test_as_parsed}, {"running_blanks", test_running_blanks}, {"running_topic", test_running_topic}, {"running_codec", test_running_codec}, {"modes", test_modes})
