@@ -91,6 +91,7 @@ struct segment *log_roll(struct log *log, int64_t base_offset, int64_t now_ms)
 {
 	struct segment *s = segment_new(base_offset, now_ms);
 
+	log->c.as_closed = false;
 	/* The state as of the new base is now; later appends move it on. */
 	s->snapshot = producers_snapshot(log->c.producers, &s->snapshot_len);
 	MEM_GROW(log->c.segs, log->c.seg_cap, log->c.seg_count + 1);
@@ -293,6 +294,7 @@ static void submit_replica(struct log *log, struct log_append *a)
 
 void log_submit(struct log *log, struct log_append *a)
 {
+	log->c.as_closed = false;
 	if (log->fail_err || atomic_load_explicit(&log->dir->offline, memory_order_relaxed))
 		refuse(log, a, LOG_ERR_OFFLINE);
 	else if (!log_dir_has_room(log->dir, a->records.len))

@@ -31,7 +31,7 @@ int snapshot_write_now(struct env *env, const char *path, int64_t offset, const 
 	size_t len;
 	struct buf *b = producers_snapshot(ps, &len);
 	char *p = segment_path(path, offset, ".snapshot", "");
-	int err = fs_write_file(env, p, b->data, len, 0644);
+	int err = fs_replace_file(env, p, b->data, len, 0644);
 
 	mem_free(p);
 	buf_unref(b);
@@ -45,7 +45,7 @@ int epochs_write_now(struct env *env, const char *path, const struct epochs *e)
 	str_init(&text);
 	epochs_format(e, &text);
 	char *p = path_join(path, "leader-epoch-checkpoint");
-	int err = fs_write_file(env, p, str_cstr(&text), text.len, 0644);
+	int err = fs_replace_file(env, p, str_cstr(&text), text.len, 0644);
 	mem_free(p);
 	str_fini(&text);
 	return err;
@@ -633,9 +633,10 @@ static int load_content(struct loading *ld)
 		stale = before.entries[i].epoch != c->epochs.entries[i].epoch || before.entries[i].start_offset != c->epochs.entries[i].start_offset;
 	if (!err && stale)
 		err = epochs_write_now(o->env, ld->path, &c->epochs);
-	if (!err && (ld->changed || !ld->clean))
+	if (!err && (ld->changed || stale || !ld->clean))
 		err = fs_sync_dir(o->env, ld->path);
 	c->recovery_point = ld->clean || o->config.flush_messages == 1 ? c->end_offset : c->segs[c->seg_count - 1]->base_offset;
+	c->as_closed = ld->clean && !ld->changed && !stale;
 	if (!ld->clean && ld->recovery_point > c->recovery_point && ld->recovery_point <= c->end_offset)
 		c->recovery_point = ld->recovery_point;
 out:

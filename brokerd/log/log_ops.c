@@ -17,6 +17,8 @@ bool log_quiet(const struct log *log)
 		&& !log->sync_busy && !log->epochs_busy && log->sides == 0;
 }
 
+static bool as_closed(const struct log *log) { return log->c.as_closed && !log->epochs_dirty; }
+
 bool log_cutting(const struct log *log)
 {
 	return log->op_started && log->op->kind != LOG_OP_CLOSE && log->op->kind != LOG_OP_DELETE;
@@ -131,7 +133,7 @@ static int close_files(struct log_op *op)
 				err = file_sync_now(files[k]);
 	}
 	if (!err)
-		err = fs_write_file(op->open.env, p, op->snapshot->data, op->snapshot_len, 0644);
+		err = fs_replace_file(op->open.env, p, op->snapshot->data, op->snapshot_len, 0644);
 	if (!err)
 		err = epochs_write_now(op->open.env, op->path, &op->epochs);
 	if (!err)
@@ -160,7 +162,7 @@ static void op_run(struct job *j)
 		op->err = empty_files(op);
 		break;
 	case LOG_OP_CLOSE:
-		op->err = op->clean ? close_files(op) : 0;
+		op->err = close_files(op);
 		return;
 	case LOG_OP_DELETE:
 		op->err = move_away(op);
@@ -297,15 +299,18 @@ static void op_done(struct job *j)
 	loop_defer(log->loop, &log->pump);
 }
 
-/* Nothing to do: offset at or behind the end. */
+/* Nothing to do: offset at or behind the end; a log that is closed as it was opened. */
 static bool needless(const struct log *log, const struct log_op *op)
 {
+	if (op->kind == LOG_OP_CLOSE)
+		return !op->clean || as_closed(log);
 	return op->kind == LOG_OP_TRUNCATE && op->offset >= log->c.end_offset && log->next_offset == log->c.end_offset;
 }
 
 static void prepare(struct log *log, struct log_op *op)
 {
 	op->log = log;
+	log->c.as_closed = false;
 	op->path = mem_strdup(log->path);
 	op->open = (struct log_open){
 		.env = log->env, .dir = log->dir, .topic = log->topic, .partition = log->partition, .topic_id = log->topic_id, .config = log->cfg,
@@ -378,7 +383,7 @@ void log_op_try(struct log *log)
 		}
 		return;
 	}
-	if (op->kind == LOG_OP_CLOSE && op->clean && !op->sealed && log_quiet(log)) {
+	if (op->kind == LOG_OP_CLOSE && op->clean && !as_closed(log) && !op->sealed && log_quiet(log)) {
 		op->sealed = true;
 		segment_seal(log, log_active(log));
 	}

@@ -109,12 +109,14 @@ struct log_core { /* what a log is made of, as found on disk */
 	size_t snapshot_count, snapshot_cap;
 	int64_t start_offset, end_offset, recovery_point;
 	struct uuid topic_id;
+	bool as_closed;          /* but for leader epochs, which are written when they change, the directory is what a clean stop left */
 };
 void log_core_fini(struct log_core *c);
 /* `path` is the partition directory. */
 MUST_CHECK int log_load_now(const struct log_open *o, const char *path, struct log_core *ret_core);
 /* Makes an empty segment's files (and nothing durable yet). */
 MUST_CHECK int segment_create_now(struct env *env, const char *path, struct segment *s);
+/* These two are durable once the caller synced the directory. */
 MUST_CHECK int snapshot_write_now(struct env *env, const char *path, int64_t offset, const struct producers *ps);
 MUST_CHECK int epochs_write_now(struct env *env, const char *path, const struct epochs *e);
 /* Removes all files of a segment, the log last; a name that is not there is fine. */

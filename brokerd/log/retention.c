@@ -70,6 +70,7 @@ void log_delete_segments(struct log *log, size_t count)
 	ASSERT(count < c->seg_count);
 	if (count == 0)
 		return;
+	c->as_closed = false;
 	struct side *side = MEM_NEW(struct side);
 	side->offsets = mem_alloc(count * sizeof(*side->offsets));
 	side->segs = mem_alloc(count * sizeof(*side->segs));

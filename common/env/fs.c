@@ -184,11 +184,10 @@ static char *dir_of(const char *path)
 	return mem_strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-int fs_write_file(struct env *env, const char *path, const void *bytes, size_t len, int mode)
+int fs_replace_file(struct env *env, const char *path, const void *bytes, size_t len, int mode)
 {
 	size_t n = strlen(path);
 	char *tmp = mem_alloc(n + 5);
-	char *dir = dir_of(path);
 	struct file *f = NULL;
 
 	memcpy(tmp, path, n);
@@ -201,9 +200,17 @@ int fs_write_file(struct env *env, const char *path, const void *bytes, size_t l
 	file_unref(f);
 	if (!err)
 		err = fs_rename(env, tmp, path);
+	mem_free(tmp);
+	return err;
+}
+
+int fs_write_file(struct env *env, const char *path, const void *bytes, size_t len, int mode)
+{
+	char *dir = dir_of(path);
+	int err = fs_replace_file(env, path, bytes, len, mode);
+
 	if (!err)
 		err = fs_sync_dir(env, dir);
-	mem_free(tmp);
 	mem_free(dir);
 	return err;
 }

@@ -75,6 +75,8 @@ void fs_names_free(struct fs_names *n);
 MUST_CHECK int fs_read_file(struct env *env, const char *path, size_t bytes_max, char **ret_bytes, size_t *ret_len);
 /* PATH.tmp, write, fdatasync, rename, fsync of the directory: all or nothing, durable on return. */
 MUST_CHECK int fs_write_file(struct env *env, const char *path, const void *bytes, size_t len, int mode);
+/* The same without the last step: all or nothing, durable once the caller synced the directory. */
+MUST_CHECK int fs_replace_file(struct env *env, const char *path, const void *bytes, size_t len, int mode);
 
 struct fs_space {
 	uint64_t bytes_total, bytes_free; /* free for us */

@@ -3,6 +3,8 @@
  */
 #include "tests/unit/log_spy.h"
 
+#include <sys/stat.h>
+
 /* ---- cases ---- */
 
 static void test_append_read(void)
@@ -920,6 +922,53 @@ static void test_available(void)
 	tw_fini(&t);
 }
 
+static ino_t inode_of(const struct tw *t, const char *name)
+{
+	char path[600];
+	struct stat st;
+	snprintf(path, sizeof(path), "%s/t-0/%s", t->dir.path, name);
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
+/* A log that nobody wrote to since a clean stop is closed without a single write: thousands of them must not keep a stop waiting. */
+static void test_close_untouched(void)
+{
+	struct tw t;
+	struct log *log;
+	struct log_append a;
+	ino_t snapshot;
+
+	tw_init(&t);
+	log = open_new(&t, "t");
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 3, .producer_id = 7, .base_sequence = 0), 2, &a), 0);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	snapshot = inode_of(&t, "00000000000000000003.snapshot");
+	CU_ASSERT_NOT_EQUAL(snapshot, 0);
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, -1, -1, -1, &log), 0);
+		CU_ASSERT_EQUAL(log_end_offset(log), 3);
+		if (i == 1)
+			log_begin_epoch(log, 5); /* written when it begins */
+		CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+		CU_ASSERT_EQUAL(inode_of(&t, "00000000000000000003.snapshot"), snapshot);
+	}
+	/* an unclean start is touched by itself; so is what is appended */
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, false, -1, -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	CU_ASSERT_NOT_EQUAL(inode_of(&t, "00000000000000000003.snapshot"), snapshot);
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, -1, -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(log_latest_epoch(log), 2); /* no record came in epoch 5: it is cut at the end, as Kafka does */
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2, .producer_id = 7, .base_sequence = 3), 6, &a), 0);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	CU_ASSERT_NOT_EQUAL(inode_of(&t, "00000000000000000005.snapshot"), 0);
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, -1, -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(log_latest_epoch(log), 6);
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2, .producer_id = 7, .base_sequence = 3), 6, &a), 0);
+	CU_ASSERT_TRUE(a.duplicate);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	tw_fini(&t);
+}
+
 static uint64_t dirty_of(const struct log *log)
 {
 	return log_active(log)->bytes_dirty;
@@ -984,4 +1033,4 @@ UNIT_MAIN("log", {"append_read", test_append_read}, {"roll", test_roll}, {"roll_
 	  {"failure_behind_write", test_failure_behind_write}, {"log_append_time", test_log_append_time}, {"replica", test_replica},
 	  {"transactions", test_transactions}, {"retention", test_retention}, {"truncate", test_truncate}, {"truncate_order", test_truncate_order},
 	  {"truncate_under_read", test_truncate_under_read},
-	  {"delete", test_delete}, {"available", test_available}, {"writeback", test_writeback})
+	  {"delete", test_delete}, {"available", test_available}, {"writeback", test_writeback}, {"close_untouched", test_close_untouched})
