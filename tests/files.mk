@@ -31,14 +31,17 @@ TESTS += tests/unit/test_zkdata tests/unit/test_metrics tests/unit/test_link tes
 
 # common/env/os. test_zk_os needs Java and a ZooKeeper: it runs in check-cluster, not in check.
 OS_BODY_SOURCES = tests/unit/os_body.c tests/unit/os_body.h $(UNIT_SOURCES)
-check_PROGRAMS += tests/unit/test_env_os tests/unit/test_env_os_files tests/unit/test_zk_os
+check_PROGRAMS += tests/unit/test_env_os tests/unit/test_env_os_calls tests/unit/test_env_os_files tests/unit/test_zk_os
 tests_unit_test_env_os_SOURCES = tests/unit/test_env_os.c $(OS_BODY_SOURCES)
 tests_unit_test_env_os_LDADD = libkenvos.a libkenv.a libkbase.a $(OS_LIBS) $(CUNIT_LIBS)
 tests_unit_test_zk_os_SOURCES = tests/unit/test_zk_os.c $(UNIT_SOURCES)
 tests_unit_test_zk_os_LDADD = libkenvos.a libkenv.a libkbase.a $(OS_LIBS) $(CUNIT_LIBS)
+# Its own pread and so on stand in front of the C library's.
+tests_unit_test_env_os_calls_SOURCES = tests/unit/test_env_os_calls.c $(OS_BODY_SOURCES)
+tests_unit_test_env_os_calls_LDADD = $(tests_unit_test_env_os_LDADD)
 tests_unit_test_env_os_files_SOURCES = tests/unit/test_env_os_files.c $(OS_BODY_SOURCES)
 tests_unit_test_env_os_files_LDADD = $(tests_unit_test_env_os_LDADD)
-TESTS += tests/unit/test_env_os tests/unit/test_env_os_files
+TESTS += tests/unit/test_env_os tests/unit/test_env_os_calls tests/unit/test_env_os_files
 EXTRA_DIST += tests/tools/zk-start
 
 # common/env/sim; and the seam itself
