@@ -115,6 +115,8 @@ static void hello(struct fake_link *fl)
 	klamm__control__frame__init(&fr);
 	h.protocol_min = h.protocol_max = 1;
 	h.id = f->id;
+	if (f->w->cluster_id)
+		h.cluster_id = (char *)(uintptr_t)f->w->cluster_id;
 	h.boot_epoch = f->boot_epoch;
 	h.broker_epoch = f->broker_epoch;
 	h.incarnation = 1;
@@ -209,6 +211,7 @@ static void on_frame(struct link *l, void *ctx, struct slice body)
 			f->active = fl->controller;
 		if (fr->hello_reply->active)
 			f->admitted = fr->hello_reply->admitted;
+		snprintf(f->refused, sizeof(f->refused), "%s", fr->hello_reply->refused);
 		break;
 	case KLAMM__CONTROL__FRAME__BODY_SNAPSHOT:
 		if (fr->snapshot->first)
@@ -233,6 +236,13 @@ static void on_frame(struct link *l, void *ctx, struct slice body)
 		take(f, fr->delta->changes);
 		applied(f);
 		break;
+	case KLAMM__CONTROL__FRAME__BODY_HEARTBEAT_REPLY:
+		if (fl->controller != f->active)
+			break;
+		f->suspended = fr->heartbeat_reply->suspended;
+		f->confirmed += fr->heartbeat_reply->seq > 0;
+		break;
+	case KLAMM__CONTROL__FRAME__BODY_ALTER_PARTITION_REPLY: f->rejections++; break;
 	case KLAMM__CONTROL__FRAME__BODY_PROBE: probe(f, fr->probe); break;
 	case KLAMM__CONTROL__FRAME__BODY_FORWARD_REPLY: on_reply(f, fr->forward_reply); break;
 	case KLAMM__CONTROL__FRAME__BODY_PRODUCER_IDS_REPLY: f->pid_first = fr->producer_ids_reply->error ? -2 : fr->producer_ids_reply->first; break;
@@ -283,6 +293,7 @@ static void beat(void *ctx)
 		h.applied_controller_epoch = f->epoch;
 		h.applied_seq = f->seq;
 		h.wants_shutdown = f->leaving;
+		h.loop_stall_ms = f->stall_ms;
 		fr.body_case = KLAMM__CONTROL__FRAME__BODY_HEARTBEAT;
 		fr.heartbeat = &h;
 		frame_send(fl->l, &fr);

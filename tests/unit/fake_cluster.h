@@ -41,7 +41,11 @@ struct fake {
 	int reply_len, reply_error;
 	uint64_t reply_number, reply_seq; /* reply_seq: how far its image was when the reply came */
 	int64_t pid_first;
-	int shutdown_remaining;
+	int shutdown_remaining, rejections;
+	char refused[128];
+	uint32_t stall_ms;     /* as its heartbeats say */
+	bool suspended;        /* as their answers say; confirmed: with a seq */
+	uint64_t confirmed;
 };
 
 struct fake_world {
@@ -51,6 +55,7 @@ struct fake_world {
 	struct controller_config cfg[2];
 	struct str zk, host[2];
 	bool broker_lossy[BROKERS_MAX];
+	const char *cluster_id; /* in hellos; NULL: not known */
 	bool broker_dir_offline[BROKERS_MAX]; /* its hellos name a directory that cannot be looked into, and no logs */
 	int64_t boot[BROKERS_MAX];
 	struct sim_program cprog[2], bprog[BROKERS_MAX];

@@ -1,4 +1,6 @@
 /* test_controller.c: whole controllers in the simulated world (fake_cluster.h). */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/wire/kerr.h"
@@ -431,6 +433,143 @@ static void test_zookeeper_outage_moves_nothing(void)
 	fake_world_free(w);
 }
 
+/* C5: without a quorum the reign is suspended a third of the session timeout later, and from then on says nothing that no epoch fences: rejections, answers
+ * of admin requests, heartbeats' confirmations. */
+static void test_suspended_says_nothing(void)
+{
+	struct fake_world *w = fake_cluster(29, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), KERR_NONE);
+	int32_t leader = fake_state_of(w, "t", 0).leader;
+	struct fake *f = fake_broker(w, leader);
+	f->broker_epoch--; /* what it proposes is rejected */
+	fake_alter(w, "t", 0, &leader, 1);
+	fake_run_ms(w, 100);
+	CU_ASSERT_EQUAL(f->rejections, 1);
+	sim_zk_stop_all(w->sim);
+	fake_run_ms(w, 4000);
+	CU_ASSERT(fake_active_idx(w) >= 0 && f->suspended);
+	uint64_t confirmed = f->confirmed;
+	fake_alter(w, "t", 0, &leader, 1);
+	struct kp_delete_topics_request r;
+	struct kp_delete_topics_request_topics t;
+	kp_delete_topics_request_init(&r);
+	kp_delete_topics_request_topics_init(&t);
+	t.name = slice_str("nope");
+	r.topics = &t;
+	r.topics_count = 1;
+	fake_ask(w, leader, KP_API_DELETE_TOPICS, 6, &r, 55);
+	fake_run_ms(w, 1000);
+	CU_ASSERT(f->rejections == 1 && f->reply_number != 55 && f->confirmed == confirmed);
+	fake_world_free(w);
+}
+
+static int64_t metric_of(struct fake_world *w, const char *name)
+{
+	struct str s = {0};
+	char line[96];
+	int status;
+	CU_ASSERT_EQUAL(sim_http_get(w->cp[fake_active_idx(w)], "/metrics", &s, &status), 0);
+	snprintf(line, sizeof(line), "\n%s ", name);
+	const char *at = strstr(str_cstr(&s), line);
+	int64_t v = at ? strtoll(at + strlen(line), NULL, 10) : -1;
+	str_fini(&s);
+	return v;
+}
+
+/* What an operator looks at: /metrics, /klamm/status/controller, the broker that is shown as controller (J1). */
+static void test_shows_what_is_wrong(void)
+{
+	struct fake_world *w = fake_cluster(30, 3);
+	struct str s = {0};
+	struct arena a;
+	struct zkd_status_controller st;
+	struct zkd_controller c;
+	arena_init(&a, 0);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 6, 3), KERR_NONE);
+	CU_ASSERT_EQUAL(fake_create(w, "alone", 3, 1), KERR_NONE);
+	fake_run_ms(w, 1000);
+	CU_ASSERT(metric_of(w, "klamm_controller_under_replicated_partitions") == 0 && metric_of(w, "klamm_controller_offline_partitions") == 0);
+	CU_ASSERT(metric_of(w, "klamm_controller_partitions") == 9 && metric_of(w, "klamm_controller_topics") == 2);
+	CU_ASSERT(fake_zk_text(w, ZKP_CONTROLLER, &s) && zkd_controller_decode(slice_make(s.ptr, s.len), &a, &c) == 0 && c.brokerid == 1);
+	sim_process_kill(w->bp[0]);
+	fake_run_ms(w, 20000);
+	CU_ASSERT_EQUAL(metric_of(w, "klamm_controller_under_replicated_partitions"), 6);
+	CU_ASSERT_EQUAL(metric_of(w, "klamm_controller_offline_partitions"), 1);
+	CU_ASSERT(metric_of(w, "klamm_controller_fenced_total") == 1 && metric_of(w, "klamm_controller_leader_changes_total") >= 2);
+	CU_ASSERT(fake_zk_text(w, ZKP_KLAMM_STATUS_CONTROLLER, &s) && zkd_status_controller_decode(slice_make(s.ptr, s.len), &a, &st) == 0);
+	CU_ASSERT(st.id == 100 + fake_active_idx(w) && st.epoch == 1);
+	CU_ASSERT(fake_zk_text(w, ZKP_CONTROLLER, &s) && zkd_controller_decode(slice_make(s.ptr, s.len), &a, &c) == 0 && c.brokerid == 2);
+	fake_start_broker(w, 1);
+	fake_run_ms(w, 3000);
+	CU_ASSERT_EQUAL(metric_of(w, "klamm_controller_offline_partitions"), 0);
+	CU_ASSERT(fake_zk_text(w, ZKP_CONTROLLER, &s) && zkd_controller_decode(slice_make(s.ptr, s.len), &a, &c) == 0 && c.brokerid == 1);
+	str_fini(&s);
+	arena_fini(&a);
+	fake_world_free(w);
+}
+
+/* A failover: whose, why, how many partitions, how long it took. */
+static void test_shows_the_last_failover(void)
+{
+	struct fake_world *w = fake_cluster(31, 3);
+	struct str s = {0};
+	struct arena a;
+	struct zkd_status_controller st;
+	arena_init(&a, 0);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 6, 3), KERR_NONE);
+	sim_process_kill(w->bp[1]);
+	fake_run_ms(w, 2000);
+	CU_ASSERT(fake_zk_text(w, ZKP_KLAMM_STATUS_CONTROLLER, &s) && zkd_status_controller_decode(slice_make(s.ptr, s.len), &a, &st) == 0);
+	CU_ASSERT(st.has_failover && st.failover_broker == 2 && st.failover_partitions == 2 && !strcmp(st.state, "active"));
+	CU_ASSERT(st.failover_took_ms >= 0 && st.failover_took_ms < 1000);
+	CU_ASSERT(strlen(st.failover_reason) > 0 && st.updated_ms > 0);
+	str_fini(&s);
+	arena_fini(&a);
+	fake_world_free(w);
+}
+
+/* Who is not let in, and hears why. */
+static void test_refuses_hellos(void)
+{
+	for (int how = 0; how < 3; how++) {
+		struct fake_world *w = fake_world_new(32 + (uint64_t)how);
+		if (how == 0)
+			w->cluster_id = "another-cluster-of-22-c";
+		else if (how == 1)
+			w->cfg[0].id = w->cfg[1].id = 2;
+		else
+			w->cfg[0].link_allow_remote = false;
+		fake_start_controller(w, 0);
+		for (int id = 1; id <= 2; id++)
+			fake_start_broker(w, id);
+		fake_run_ms(w, 5000);
+		CU_ASSERT_EQUAL(fake_broker(w, 1)->admitted, how == 1);
+		CU_ASSERT(!fake_broker(w, 2)->admitted);
+		CU_ASSERT(strstr(fake_broker(w, 2)->refused, how == 0 ? "another cluster" : how == 1 ? "must differ" : "proof of identity") != NULL);
+		fake_world_free(w);
+	}
+}
+
+/* A broker whose loops stand still keeps its place, and hands its leaderships on (A1). */
+static void test_stalled_hands_over(void)
+{
+	struct fake_world *w = fake_cluster(36, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 6, 3), KERR_NONE);
+	fake_broker(w, 2)->stall_ms = 1900;
+	fake_run_ms(w, 1000);
+	int32_t led = 0;
+	for (int i = 0; i < 6; i++)
+		led += fake_state_of(w, "t", i).leader == 2;
+	CU_ASSERT_EQUAL(led, 2);
+	fake_broker(w, 2)->stall_ms = 2500;
+	fake_run_ms(w, 1000);
+	for (int i = 0; i < 6; i++) {
+		struct fake_state s = fake_state_of(w, "t", i);
+		CU_ASSERT(s.leader > 0 && s.leader != 2 && s.isr_count == 3);
+	}
+	fake_world_free(w);
+}
+
 static void test_foreign_controller_is_left_alone(void)
 {
 	struct fake_world *w = fake_world_new(13);
@@ -569,4 +708,6 @@ UNIT_MAIN("controller", {"elects_one", test_elects_one}, {"takes_over_from_kille
 	  {"topics_by_hand", test_topics_by_hand}, {"alters_isr", test_alters_isr}, {"no_write_without_epoch", test_no_write_without_epoch},
 	  {"producer_ids_and_shutdown", test_producer_ids_and_shutdown}, {"producer_ids_once", test_producer_ids_once}, {"event_during_a_write", test_event_during_a_write}, {"former_registration", test_former_registration},
 	  {"own_trouble_usurps_nobody", test_own_trouble_usurps_nobody}, {"wiped_logs_leave", test_wiped_logs_leave}, {"zookeeper_outage_moves_nothing", test_zookeeper_outage_moves_nothing},
+	  {"suspended_says_nothing", test_suspended_says_nothing}, {"shows_what_is_wrong", test_shows_what_is_wrong},
+	  {"shows_the_last_failover", test_shows_the_last_failover}, {"refuses_hellos", test_refuses_hellos}, {"stalled_hands_over", test_stalled_hands_over},
 	  {"foreign_controller_is_left_alone", test_foreign_controller_is_left_alone}, {"everything_killed", test_everything_killed}, {"snapshot_in_slices", test_snapshot_in_slices})

@@ -383,6 +383,9 @@ static void test_partitions_by_hand_unwatched(void)
 	CU_ASSERT(has_id);
 	CU_ASSERT_EQUAL(fake_state_of(w, "t", 1).leader, 3);
 	CU_ASSERT_EQUAL(node_partitions(w, "u", &has_id), 1);
+	set_partitions(w, "t", 3, false);
+	fake_run_ms(w, 3000);
+	CU_ASSERT(node_partitions(w, "t", &has_id) == 3 && has_id);
 	fake_world_free(w);
 }
 
