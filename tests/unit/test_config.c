@@ -135,6 +135,7 @@ static void test_bad_values(void)
 		{"log.retention.ms=1d", "log.retention.ms", "`1d`"},
 		{"max.connections.per.ip.overrides=localhost:5", "max.connections.per.ip.overrides", "ADDRESS:COUNT"},
 		{"max.connections.per.ip.overrides=10.0.0.1", "max.connections.per.ip.overrides", "ADDRESS:COUNT"},
+		{"max.connections.per.ip.overrides=10.0.0.1:-1", "max.connections.per.ip.overrides", "ADDRESS:COUNT"},
 		{"max.connections.per.ip=0", "max.connections.per.ip", "overrides"},
 		{"log.roll.ms=0", "log.roll.ms", "greater than or equal to 1"}, {"log.retention.ms=0", "log.retention.ms", "unlimited"},
 		{"log.retention.minutes=0", "log.retention.minutes", "unlimited"}, {"log.retention.hours=0", "log.retention.hours", "unlimited"},

@@ -550,6 +550,26 @@ static void test_refuses_hellos(void)
 	}
 }
 
+/* What is about to leave gets nothing new: no partitions by request, no place in the first ISR of those that a hand gave it. */
+static void test_leaving_gets_nothing_new(void)
+{
+	struct fake_world *w = fake_cluster(37, 3);
+	CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), KERR_NONE);
+	sim_process_run(w->bp[2], fake_ask_shutdown, fake_broker(w, 3));
+	fake_run_ms(w, 500);
+	CU_ASSERT_EQUAL(fake_create(w, "three", 1, 3), KERR_INVALID_REPLICATION_FACTOR);
+	CU_ASSERT_EQUAL(fake_create(w, "two", 12, 2), KERR_NONE);
+	for (int i = 0; i < 12; i++)
+		for (int k = 0; k < 2; k++)
+			CU_ASSERT_NOT_EQUAL(fake_state_of(w, "two", i).isr[k], 3);
+	CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/brokers/topics/hand", slice_str("{\"version\":1,\"partitions\":{\"0\":[3,2,1],\"1\":[3]}}")), 0);
+	fake_run_ms(w, 1500);
+	struct fake_state s = fake_state_of(w, "hand", 0);
+	CU_ASSERT(s.leader == 2 && s.isr_count == 2 && s.isr[0] != 3 && s.isr[1] != 3);
+	CU_ASSERT_EQUAL(fake_state_of(w, "hand", 1).leader, 3); /* there is nobody else */
+	fake_world_free(w);
+}
+
 /* A broker whose loops stand still keeps its place, and hands its leaderships on (A1). */
 static void test_stalled_hands_over(void)
 {
@@ -709,5 +729,5 @@ UNIT_MAIN("controller", {"elects_one", test_elects_one}, {"takes_over_from_kille
 	  {"producer_ids_and_shutdown", test_producer_ids_and_shutdown}, {"producer_ids_once", test_producer_ids_once}, {"event_during_a_write", test_event_during_a_write}, {"former_registration", test_former_registration},
 	  {"own_trouble_usurps_nobody", test_own_trouble_usurps_nobody}, {"wiped_logs_leave", test_wiped_logs_leave}, {"zookeeper_outage_moves_nothing", test_zookeeper_outage_moves_nothing},
 	  {"suspended_says_nothing", test_suspended_says_nothing}, {"shows_what_is_wrong", test_shows_what_is_wrong},
-	  {"shows_the_last_failover", test_shows_the_last_failover}, {"refuses_hellos", test_refuses_hellos}, {"stalled_hands_over", test_stalled_hands_over},
+	  {"shows_the_last_failover", test_shows_the_last_failover}, {"refuses_hellos", test_refuses_hellos}, {"stalled_hands_over", test_stalled_hands_over}, {"leaving_gets_nothing_new", test_leaving_gets_nothing_new},
 	  {"foreign_controller_is_left_alone", test_foreign_controller_is_left_alone}, {"everything_killed", test_everything_killed}, {"snapshot_in_slices", test_snapshot_in_slices})

@@ -619,6 +619,11 @@ static void test_configs(void)
 	CU_ASSERT_EQUAL(apply(&im, 7, 103, d), 0);
 	CU_ASSERT_PTR_NULL(image_entity_config(im, "brokers/1", "log.retention.ms"));
 	CU_ASSERT_STRING_EQUAL(image_entity_config(im, "brokers/<default>", "log.retention.ms"), "2");
+	/* a snapshot holds them all: whoever had others hears of it by the version, even when there are none */
+	version = image_configs_version(im);
+	CU_ASSERT_EQUAL(apply_snapshot(&im, 7, 200, base_snapshot()), 0);
+	CU_ASSERT_PTR_NULL(image_entity_config(im, "brokers/<default>", "log.retention.ms"));
+	CU_ASSERT(changes.configs_changed && image_configs_version(im) > version);
 	done(im);
 }
 

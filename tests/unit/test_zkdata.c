@@ -249,6 +249,13 @@ static void test_garbage(void)
 	for (size_t i = 0; i < OWN_COUNT; i++)
 		if (strcmp(own[i].path, ZKP_PRODUCER_IDS) != 0)
 			CU_ASSERT_EQUAL(recode(&a, own[i].path, slice_make(NULL, 0), &out), ERR_CORRUPT);
+	struct str wide = {0}; /* a name longer than any may be */
+	str_add(&wide, "{\"version\":1,\"partitions\":[{\"partition\":0,\"topic\":\"");
+	for (int i = 0; i <= ZKD_NAME_MAX; i++)
+		str_add(&wide, "t");
+	str_add(&wide, "\"}]}");
+	CU_ASSERT_EQUAL(recode(&a, "/admin/preferred_replica_election", slice_make(wide.ptr, wide.len), &out), ERR_CORRUPT);
+	str_fini(&wide);
 	struct zkd_producer_ids p;
 	CU_ASSERT_EQUAL(zkd_producer_ids_decode(slice_make(NULL, 0), &p), ERR_NOENT);
 	/* nesting that would blow a stack, and more bytes than any node may have */
@@ -437,6 +444,7 @@ static void test_paths(void)
 	CU_ASSERT(zkp_unsanitise(&a, slice_str("a%20b%2ac+d"), &name) == 0);
 	CU_ASSERT_STRING_EQUAL(name, "a b*c d");
 	CU_ASSERT_EQUAL(zkp_unsanitise(&a, slice_str("%zz"), &name), ERR_CORRUPT);
+	CU_ASSERT_EQUAL(zkp_unsanitise(&a, slice_make("a%4142", 3), &name), ERR_CORRUPT); /* what lies behind it is not its */
 
 	static const char *const entities[] = {"topics/t", "brokers/1", "brokers/<default>", "clients/c%20d", "users/u", "users/<default>/clients/<default>", "ips/10.0.0.1"};
 	for (size_t i = 0; i < sizeof(entities) / sizeof(entities[0]); i++) {
