@@ -401,12 +401,19 @@ static void partitions_grow(struct plan_topic *t, int32_t count)
 	t->partition_count = count;
 }
 
-struct plan_partition *plan_partition_add(struct plan_image *im, struct plan_topic *t, int32_t idx, const struct plan_ids *replicas)
+bool plan_topic_make_room(struct plan_topic *t, int32_t idx)
 {
-	if (idx < 0 || idx >= PLAN_PARTITION_MAX || replicas->n == 0)
-		return NULL;
+	if (idx < 0 || idx >= PLAN_PARTITION_MAX)
+		return false;
 	if (idx >= t->partition_count)
 		partitions_grow(t, idx + 1);
+	return true;
+}
+
+struct plan_partition *plan_partition_add(struct plan_image *im, struct plan_topic *t, int32_t idx, const struct plan_ids *replicas)
+{
+	if (replicas->n == 0 || !plan_topic_make_room(t, idx))
+		return NULL;
 	struct plan_partition *p = &t->partitions[idx];
 	if (p->replicas.n == 0) {
 		plan_ids_copy(&p->replicas, replicas);

@@ -184,6 +184,7 @@ void plan_topic_set_id(struct plan_image *im, struct plan_topic *t, const struct
 void plan_topic_remove(struct plan_image *im, struct plan_topic *t); /* unlinks and frees; nothing of it may be queued by others */
 /* Makes room for partition idx and gives it its replicas; an existing partition keeps its own. NULL if idx is over the bound. */
 #define PLAN_PARTITION_MAX 200000
+bool plan_topic_make_room(struct plan_topic *t, int32_t idx); /* the room alone: a number without replicas. False if idx is over the bound */
 struct plan_partition *plan_partition_add(struct plan_image *im, struct plan_topic *t, int32_t idx, const struct plan_ids *replicas);
 struct plan_partition *plan_partition_find(const struct plan_topic *t, int32_t idx); /* NULL if none */
 

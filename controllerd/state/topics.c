@@ -672,11 +672,13 @@ static void on_scan_partitions(void *ctx, void *arg, int err, const struct zk_na
 	struct arena a;
 	arena_init(&a, 0);
 	t->partitions_node = err == 0;
-	for (int32_t i = 0; i < t->partition_count; i++)
+	for (int32_t i = 0; i < t->partition_count; i++) {
 		t->partitions[i].node_exists = false;
+		t->partitions[i].version = -1; /* said anew for those that are there */
+	}
 	for (size_t i = 0; err == 0 && i < names->count; i++) {
 		int32_t idx;
-		if (zkp_id(names->names[i], &idx) || idx >= t->partition_count)
+		if (zkp_id(names->names[i], &idx) || !plan_topic_make_room(t, idx)) /* a hand may have left one that the topic does not have */
 			continue;
 		t->partitions[idx].node_exists = true;
 		scan_node(s, t, zkp_state(&a, t->name, idx), 3, idx);

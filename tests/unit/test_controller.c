@@ -122,6 +122,44 @@ static void test_creates_and_deletes(void)
 	fake_world_free(w);
 }
 
+/* Nodes of the topic that a hand took away, or left: what is there is what is deleted. */
+static void test_deletes_what_is_there(void)
+{
+	struct fake_world *w = fake_cluster(38, 3);
+	struct kp_delete_topics_request r;
+	struct kp_delete_topics_request_topics t;
+	kp_delete_topics_request_init(&r);
+	kp_delete_topics_request_topics_init(&t);
+	r.topics = &t;
+	r.topics_count = 1;
+	r.timeout_ms = 3000;
+	for (int how = 0; how < 4; how++) {
+		char topic[16], path[64];
+		snprintf(topic, sizeof(topic), "t%d", how);
+		CU_ASSERT_EQUAL(fake_create(w, topic, 3, 3), KERR_NONE);
+		if (how == 0 || how == 1) { /* a state; and its parent with it */
+			snprintf(path, sizeof(path), "/brokers/topics/t%d/partitions/1/state", how);
+			CU_ASSERT_EQUAL(sim_zk_delete(w->sim, path, -1), 0);
+		}
+		if (how == 1) {
+			CU_ASSERT_EQUAL(sim_zk_delete(w->sim, "/brokers/topics/t1/partitions/1", -1), 0);
+		} else if (how == 2) { /* of a partition that the topic does not have */
+			CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/brokers/topics/t2/partitions/7", (struct slice){NULL, 0}), 0);
+			CU_ASSERT_EQUAL(sim_zk_create(w->sim, "/brokers/topics/t2/partitions/7/state", slice_str("x")), 0);
+		} else if (how == 3) {
+			CU_ASSERT_EQUAL(sim_zk_delete(w->sim, "/config/topics/t3", -1), 0);
+		}
+		t.name = slice_str(topic);
+		fake_ask(w, 1, KP_API_DELETE_TOPICS, 6, &r, 80 + (uint64_t)how);
+		fake_run_ms(w, 1000);
+		CU_ASSERT_EQUAL(fake_broker(w, 1)->reply_number, 80 + (uint64_t)how);
+		snprintf(path, sizeof(path), "/brokers/topics/t%d", how);
+		CU_ASSERT(!fake_zk_there(w, path));
+		CU_ASSERT(fake_view(fake_broker(w, 3), topic, 0) == NULL);
+	}
+	fake_world_free(w);
+}
+
 static void test_large_topic(void)
 {
 	struct fake_world *w = fake_cluster(5, 3);
@@ -723,7 +761,7 @@ static void test_snapshot_in_slices(void)
 }
 
 UNIT_MAIN("controller", {"elects_one", test_elects_one}, {"takes_over_from_killed", test_takes_over_from_killed},
-	  {"paused_active_is_replaced_once", test_paused_active_is_replaced_once}, {"creates_and_deletes", test_creates_and_deletes}, {"large_topic", test_large_topic},
+	  {"paused_active_is_replaced_once", test_paused_active_is_replaced_once}, {"creates_and_deletes", test_creates_and_deletes}, {"deletes_what_is_there", test_deletes_what_is_there}, {"large_topic", test_large_topic},
 	  {"failover_is_fast", test_failover_is_fast}, {"answered_probe_protects", test_answered_probe_protects}, {"new_life_gets_new_epochs", test_new_life_gets_new_epochs},
 	  {"topics_by_hand", test_topics_by_hand}, {"alters_isr", test_alters_isr}, {"no_write_without_epoch", test_no_write_without_epoch},
 	  {"producer_ids_and_shutdown", test_producer_ids_and_shutdown}, {"producer_ids_once", test_producer_ids_once}, {"event_during_a_write", test_event_during_a_write}, {"former_registration", test_former_registration},
