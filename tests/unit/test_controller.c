@@ -273,10 +273,43 @@ static void test_alters_isr(void)
 	CU_ASSERT_EQUAL(s.version, 1);
 	CU_ASSERT_EQUAL(s.leader_epoch, 0);
 	CU_ASSERT_EQUAL(fake_view(fake_broker(w, leader), "t", 0)->partition_epoch, 1);
+	CU_ASSERT_EQUAL(fake_view(fake_broker(w, leader), "t", 0)->fresh, 2); /* who is in sync has its log: it is not made a second time (E1) */
 	fake_alter(w, "t", 0, (int32_t[]){leader, leader == 1 ? 2 : 1}, 2);
 	fake_run_ms(w, 500);
 	CU_ASSERT_EQUAL(fake_state_of(w, "t", 0).isr_count, 2);
+	CU_ASSERT_EQUAL(fake_view(fake_broker(w, leader), "t", 0)->fresh, 1);
 	fake_world_free(w);
+}
+
+/* E1: a log that a broker does not name is missing, and may be made anew, only if the broker can look into all of its directories. */
+static void test_offline_is_not_missing(void)
+{
+	for (int life = 0; life < 2; life++) /* by the hello of the same life on a new link, and by that of a new one */
+		for (int offline = 0; offline < 2; offline++) {
+			struct fake_world *w = fake_cluster(39, 3);
+			CU_ASSERT_EQUAL(fake_create(w, "t", 1, 3), KERR_NONE);
+			int32_t leader = fake_state_of(w, "t", 0).leader, other = leader % 3 + 1, isr[3] = {1, 2, 3}, fewer[2] = {leader, 6 - leader - other};
+			fake_run_ms(w, 100);
+			fake_alter(w, "t", 0, isr, 3);
+			fake_run_ms(w, 300);
+			CU_ASSERT_EQUAL(fake_view(fake_broker(w, leader), "t", 0)->fresh, 0);
+			w->broker_dir_offline[other - 1] = offline;
+			w->disk_count[other - 1] = 0;
+			if (life == 0) {
+				sim_net_reset(w->sim, w->controllers[0], w->brokers[other - 1]);
+				sim_net_reset(w->sim, w->controllers[1], w->brokers[other - 1]);
+			} else {
+				sim_process_kill(w->bp[other - 1]);
+				fake_start_broker(w, other);
+			}
+			fake_run_ms(w, 2000);
+			if (life == 0) { /* something that is published */
+				fake_alter(w, "t", 0, fewer, 2);
+				fake_run_ms(w, 300);
+			}
+			CU_ASSERT_EQUAL(fake_view(fake_broker(w, other), "t", 0)->fresh, !offline);
+			fake_world_free(w);
+		}
 }
 
 /* C1: the epoch moves under the active one; nothing that it tries afterwards may land. Fails if a write goes without the check. */
@@ -763,7 +796,7 @@ static void test_snapshot_in_slices(void)
 UNIT_MAIN("controller", {"elects_one", test_elects_one}, {"takes_over_from_killed", test_takes_over_from_killed},
 	  {"paused_active_is_replaced_once", test_paused_active_is_replaced_once}, {"creates_and_deletes", test_creates_and_deletes}, {"deletes_what_is_there", test_deletes_what_is_there}, {"large_topic", test_large_topic},
 	  {"failover_is_fast", test_failover_is_fast}, {"answered_probe_protects", test_answered_probe_protects}, {"new_life_gets_new_epochs", test_new_life_gets_new_epochs},
-	  {"topics_by_hand", test_topics_by_hand}, {"alters_isr", test_alters_isr}, {"no_write_without_epoch", test_no_write_without_epoch},
+	  {"topics_by_hand", test_topics_by_hand}, {"alters_isr", test_alters_isr}, {"offline_is_not_missing", test_offline_is_not_missing}, {"no_write_without_epoch", test_no_write_without_epoch},
 	  {"producer_ids_and_shutdown", test_producer_ids_and_shutdown}, {"producer_ids_once", test_producer_ids_once}, {"event_during_a_write", test_event_during_a_write}, {"former_registration", test_former_registration},
 	  {"own_trouble_usurps_nobody", test_own_trouble_usurps_nobody}, {"wiped_logs_leave", test_wiped_logs_leave}, {"zookeeper_outage_moves_nothing", test_zookeeper_outage_moves_nothing},
 	  {"suspended_says_nothing", test_suspended_says_nothing}, {"shows_what_is_wrong", test_shows_what_is_wrong},
