@@ -662,6 +662,7 @@ int log_load_now(const struct log_open *o, const char *path, struct log_core *re
 		return err;
 	for (size_t i = 0; i < names.count; i++)
 		any |= segment_name_parse(names.names[i], ".log", &base) || segment_name_parse(names.names[i], ".log.swap", &base);
+	ld.clean |= !any; /* it is made now: there is nothing that a crash could have left half done */
 	err = any || o->create ? look_for_old_formats(o->env, path, &names) : ERR_NOENT;
 	if (!err)
 		err = check_topic_id(o, path, &core.topic_id);

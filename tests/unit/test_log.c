@@ -939,7 +939,12 @@ static void test_close_untouched(void)
 	ino_t snapshot;
 
 	tw_init(&t);
-	log = open_new(&t, "t");
+	for (int clean = 0; clean < 2; clean++) { /* made, whatever the directory's start was, and never written to */
+		CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", !clean, clean, -1, -1, -1, &log), 0);
+		CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+		CU_ASSERT_EQUAL(inode_of(&t, "00000000000000000000.snapshot"), 0);
+	}
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, -1, -1, -1, &log), 0);
 	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 3, .producer_id = 7, .base_sequence = 0), 2, &a), 0);
 	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
 	snapshot = inode_of(&t, "00000000000000000003.snapshot");
