@@ -313,6 +313,8 @@ static void on_admitted(void *ctx, bool admitted)
 		reason(b, admitted ? "waiting for the metadata snapshot" : "waiting for the controller to admit this broker");
 }
 
+static void on_fenced(void *ctx, bool fenced) { ((struct broker *)ctx)->fenced = fenced; }
+
 static void on_registration_missing(void *ctx)
 {
 	struct broker *b = ctx;
@@ -332,7 +334,6 @@ static void suspend(struct broker *b, enum shard_order order);
 static void on_confirmed(void *ctx, int64_t sent_us)
 {
 	struct broker *b = ctx;
-	b->fenced = false;
 	if (b->suspended_us && sent_us > b->suspended_us) {
 		b->suspended_us = 0;
 		suspend(b, SHARD_RESUME_ACKS01);
@@ -917,6 +918,7 @@ struct broker *broker_new(struct env *env, struct loop *control, const struct br
 			.link_opened = on_link_opened,
 			.hello = on_hello,
 			.admitted = on_admitted,
+			.fenced = on_fenced,
 			.registration_missing = on_registration_missing,
 			.refused = on_refused,
 			.confirmed = on_confirmed,

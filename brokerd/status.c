@@ -37,6 +37,9 @@ struct shard_stats broker_sum(const struct broker *b)
 	return t;
 }
 
+/* The word of a controller that rules no more says nothing of what its successor will find. */
+static bool fenced(const struct broker *b) { return b->phase == PHASE_SERVING && b->fenced && ctl_has_active(b->ctl); }
+
 const char *broker_state(const struct broker *b)
 {
 	switch (b->phase) {
@@ -46,7 +49,7 @@ const char *broker_state(const struct broker *b)
 	case PHASE_STOPPING: return "stopping";
 	case PHASE_SERVING: break;
 	}
-	if (b->fenced)
+	if (fenced(b))
 		return "fenced";
 	return ctl_has_active(b->ctl) && registration_connected(b->reg) ? "running" : "degraded";
 }
@@ -55,7 +58,7 @@ static const char *why(const struct broker *b)
 {
 	if (b->phase != PHASE_SERVING)
 		return b->reason;
-	if (b->fenced)
+	if (fenced(b))
 		return "the controller counts this broker as dead";
 	bool controller = ctl_has_active(b->ctl), zk = registration_connected(b->reg);
 	if (!controller && !zk)
@@ -226,7 +229,7 @@ static void json_text(struct str *out, const char *s)
 static void health(struct broker *b, struct http_reply *r)
 {
 	const char *state = broker_state(b);
-	bool serving = b->phase == PHASE_SERVING && !b->fenced;
+	bool serving = b->phase == PHASE_SERVING && !fenced(b);
 	r->status = serving ? 200 : 503;
 	r->content_type = "application/json";
 	str_printf(r->body, "{\"state\":\"%s\",\"reason\":", state);

@@ -417,6 +417,7 @@ static void on_heartbeat_reply(struct peer *p, const Klamm__Control__HeartbeatRe
 	}
 	if (c->active != p || r->suspended)
 		return;
+	c->ev.fenced(c->ev.ctx, r->fenced);
 	if (r->registration_missing)
 		c->ev.registration_missing(c->ev.ctx);
 	bool as_new = r->controller_epoch == image_controller_epoch(c->image) && r->seq <= image_seq(c->image);

@@ -44,8 +44,10 @@ struct ctl_events {
 	void (*link_opened)(void *ctx);
 	/* Everything for a hello, written by the owner at the moment of greeting; false: not ready to greet yet. */
 	bool (*hello)(void *ctx, struct ctl_hello *ret);
-	/* The active controller answered: admitted or not yet; fenced says that it counts us as dead. */
+	/* The active controller answered: admitted or not yet. */
 	void (*admitted)(void *ctx, bool admitted);
+	/* It answered a heartbeat, with rights: whether it counts us as dead. */
+	void (*fenced)(void *ctx, bool fenced);
 	void (*registration_missing)(void *ctx); /* the controller does not see our ephemeral */
 	void (*refused)(void *ctx, const char *why); /* a sentence; tried again later */
 	/* A heartbeat that was sent after `since_us` was answered by the active controller and its newest seq is in our image (B4). */

@@ -70,6 +70,28 @@ def registration(c):
     c.kcat("-P", "-t", "t", "-X", "acks=all", data=b"fine\n" * 100)
 
 
+def fenced(c):
+    """A broker that was taken for dead and cannot register again, because a foreign node stands under its id, says so in /health; it serves again by itself once
+    that is gone."""
+    c.start()
+    c.create_topic("t", 3)
+    c.isr_is("t", 3, 3)
+    d = c.broker(2)
+    d.pause()
+    c.until(lambda: all(2 not in c.state("t", p)["isr"] for p in range(3)), "broker 2 is taken for dead", 20)
+    z = c.zk()
+    z.delete("/brokers/ids/2")
+    nowhere = "PLAINTEXT://127.0.0.1:%d" % c.opt.ports.take()
+    z.create("/brokers/ids/2", json.dumps({"version": 5, "host": None, "port": -1, "jmx_port": -1, "timestamp": "1", "endpoints": [nowhere], "features": {},
+        "listener_security_protocol_map": {"PLAINTEXT": "PLAINTEXT"}}).encode())
+    d.signal(signal.SIGCONT)
+    status, health = c.until(lambda: (lambda h: h if h[1].get("state") == "fenced" else None)(c.health("broker-2")), "it says that it is fenced", 10, also=d)
+    check(status == 503 and "dead" in health["reason"], "/health is %s: %s", status, health)
+    z.delete("/brokers/ids/2")
+    c.until(lambda: c.health("broker-2")[0] == 200, "it serves again", 20, also=d)
+    c.isr_is("t", 3, 3)
+
+
 def zookeeper_stopped(c):
     """ZooKeeper gone for 20 s (60 with --long; session timeout 6 s) under load: no gap above a second; leader epochs as before when it is back."""
     away = 60 if c.opt.long else 20
@@ -351,5 +373,5 @@ def many_connections(c):
     check(r["missing"] == 0 and r["unacked"] == 0 and r["wait_max_ms"] < 1000 * c.slow, "the probe noticed nothing: %s", r)
 
 
-CASES = {f.__name__: f for f in (failover, leader_paused, leader_and_controller, registration, zookeeper_stopped, controller_killed, controller_paused, znodes_by_hand, kill_everything, clean_stop, isr,
+CASES = {f.__name__: f for f in (failover, leader_paused, leader_and_controller, registration, fenced, zookeeper_stopped, controller_killed, controller_paused, znodes_by_hand, kill_everything, clean_stop, isr,
     many_connections)}

@@ -115,6 +115,7 @@ struct world {
 	struct ctl_replica inventory[ROWS];
 	uint32_t inventory_count;
 	int images, snapshots, missing, confirmed, refused;
+	bool fenced;
 	int64_t confirmed_us;
 };
 
@@ -238,6 +239,7 @@ static bool on_hello(void *ctx, struct ctl_hello *ret)
 	return true;
 }
 static void on_admitted(void *ctx, bool admitted) {}
+static void on_fenced(void *ctx, bool fenced) { ((struct world *)ctx)->fenced = fenced; }
 static void on_missing(void *ctx) { ((struct world *)ctx)->missing++; }
 static void on_refused(void *ctx, const char *why) { ((struct world *)ctx)->refused++; }
 static void on_confirmed(void *ctx, int64_t sent_us)
@@ -258,7 +260,7 @@ static void *broker_run(struct env *env, struct loop *control, void *arg)
 	struct world *w = arg;
 	struct zk_config zc = {.connect = str_cstr(&w->n.connect), .session_timeout_ms = 6000, .op_timeout_ms = 4000, .on_event = world_event, .ctx = w};
 	struct ctl_init ci = {.env = env, .loop = control, .config = &w->n.cfg, .version = "1", .stall = no_stall, .events = {.ctx = w, .image = on_image,
-		.link_opened = on_link_opened, .hello = on_hello, .admitted = on_admitted, .registration_missing = on_missing, .refused = on_refused, .confirmed = on_confirmed}};
+		.link_opened = on_link_opened, .hello = on_hello, .admitted = on_admitted, .fenced = on_fenced, .registration_missing = on_missing, .refused = on_refused, .confirmed = on_confirmed}};
 	w->n.ctl = ctl_new(&ci);
 	CU_ASSERT_EQUAL(zk_open(control, &zc, &w->n.zk), 0);
 	return w;
@@ -500,6 +502,7 @@ static void test_confirmations(void)
 		before = w->confirmed;
 		run_ms(w, 1000);
 		CU_ASSERT_EQUAL(w->confirmed > before, flags[i].confirms);
+		CU_ASSERT_EQUAL(w->fenced, flags[i].flag == &d->fenced);
 		*flags[i].flag = false;
 	}
 	CU_ASSERT(w->missing > 0);
@@ -522,9 +525,9 @@ static void test_confirmations(void)
 	d->late = 0;
 	d->suspended = true;
 	int missing = w->missing;
-	d->registration_missing = true;
+	d->registration_missing = d->fenced = true;
 	run_ms(w, 1000);
-	CU_ASSERT_EQUAL(w->missing, missing); /* C5: whoever has no rights says nothing */
+	CU_ASSERT(w->missing == missing && !w->fenced); /* C5: whoever has no rights says nothing */
 	world_free(w);
 }
 
