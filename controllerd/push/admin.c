@@ -11,7 +11,7 @@
 #include "common/wire/kerr.h"
 #include "controllerd/push/admin_priv.h"
 
-enum { ARENA_MAX = 256 << 20, PLAN_US = 500, PLAN_ROWS = 200 };
+enum { ARENA_MAX = 256 << 20, PLAN_US = 500, PLAN_ROWS = 200, WRITES_MS = 1000 };
 
 static const struct admin_call *const calls[] = {
 	&admin_alter_configs, &admin_incremental_alter_configs, &admin_create_partitions, &admin_create_topics, &admin_delete_topics, &admin_elect_leaders,
@@ -183,6 +183,14 @@ void admin_begin(struct push *p)
 	timer_init(&p->plan_turn, p->loop, on_plan_turn, p);
 }
 
+/* A timeout bounds the wait for what follows from a request; what it asks for is written before it is answered, as in Kafka, whose writes to ZooKeeper nobody
+ * can time out: with a timeout of 0, too, a client may go on with the topic that it made. A ZooKeeper that is slow is not waited for (the broker has a patience of 2 s). */
+static bool is_late(const struct push_pending *q, int64_t now)
+{
+	int64_t more = q->writing > 0 || q->undecided > 0 ? (int64_t)WRITES_MS * 1000 : 0;
+	return q->deadline_us != INT64_MAX && now >= q->deadline_us + more;
+}
+
 void admin_check(struct push *p)
 {
 	if (list_empty(&p->pending) || !push_active(p) || !elect_has_rights(p->el))
@@ -190,7 +198,7 @@ void admin_check(struct push *p)
 	int64_t now = env_now_us(p->env);
 	LIST_FOR_SAFE(n, tmp, &p->pending) {
 		struct push_pending *q = LIST_ENTRY(n, struct push_pending, link);
-		if (q->call->settled ? q->call->settled(q, now >= q->deadline_us) : q->writing == 0)
+		if (q->call->settled ? q->call->settled(q, is_late(q, now)) : q->writing == 0)
 			answer(q, KERR_NONE);
 	}
 }

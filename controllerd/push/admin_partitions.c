@@ -44,6 +44,7 @@ static void on_grown(void *ctx, void *arg, int err)
 	struct kp_create_partitions_response_results *r = result_of(q, row);
 	struct grow_row *g = &((struct grow *)q->own)->rows[row];
 	g->step = err == 0 ? GROW_LEADERS : err == ERR_AGAIN ? GROW_BUSY : GROW_DONE;
+	q->undecided += g->step == GROW_BUSY;
 	if (err == ERR_NOENT) {
 		r->error_code = KERR_UNKNOWN_TOPIC_OR_PARTITION;
 		r->error_message = slice_str("The topic was deleted at the same time.");
@@ -114,6 +115,7 @@ static void decide_row(struct push_pending *q, int32_t row)
 	r->error_code = decide(q, row, &problem);
 	r->error_message = admin_text(q, &problem);
 	str_fini(&problem);
+	q->undecided += ((struct grow *)q->own)->rows[row].step == GROW_BUSY;
 }
 
 static void grow_start(struct push_pending *q, const void *request)
@@ -174,8 +176,10 @@ static bool grow_settled(struct push_pending *q, bool late)
 	bool settled = true; /* so far: leaders are asked for at each publication, and no further than to the first row that waits for its own */
 	for (int32_t i = 0; i < response->results_count; i++) {
 		struct grow_row *g = &own->rows[i];
-		if (g->step == GROW_BUSY)
+		if (g->step == GROW_BUSY) {
+			q->undecided--;
 			decide_row(q, i);
+		}
 		if (g->step == GROW_LEADERS && settled && led(q, g))
 			g->step = GROW_DONE;
 		if (g->step == GROW_DONE)

@@ -2,7 +2,8 @@
  *
  * admin.c decodes the request, keeps it while it waits, and answers. A call's start function gets the decoded request (it lives as long as
  * the answer is owed) and fills q->response, the API's response message. What it still waits for it keeps in q->own; its settled function
- * is asked at each publication and tick, with `late` once the deadline has passed, and then puts codes where something is still open.
+ * is asked at each publication and tick, with `late` once the deadline has passed and nothing is on its way to ZooKeeper any more (or for too long), and then
+ * puts codes where something is still open.
  * What each row of a request asks for is begun by `plan`, as many rows in a turn as fit into half a millisecond (protocol.md G3): a request may
  * name ten thousand topics. The rest follows also when the deadline has passed and the client was answered.
  * Writes on their way are counted in q->writing and come back through admin_written.
@@ -30,6 +31,7 @@ struct push_pending {
 	int32_t rows;        /* that plan is to be called for; set by start */
 	int32_t planned;     /* so many of them it was called for */
 	int32_t writing;     /* nodes on their way; one more while rows are to be planned */
+	int32_t undecided;   /* rows that wait for others before it is known what is to be done */
 	bool dead;           /* answered; freed when the last write comes back */
 };
 

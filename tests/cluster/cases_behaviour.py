@@ -821,13 +821,16 @@ def create_then_use(b):
 
 @case
 def create_timeout(b):
-    """[Q 11] timeout_ms 0: REQUEST_TIMED_OUT at once and nothing told, the work goes on all the same."""
+    """[Q 11] timeout_ms 0: REQUEST_TIMED_OUT without waiting for leaders, but the topic is there: it has an id, and can be grown in the next request (librdkafka's 0081)."""
     name = "b-now-%d" % os.getpid()
-    r = creates(b, 5, timeout=0, name=name)
+    r = creates(b, 7, timeout=0, name=name)
     check((r["error_code"], r["num_partitions"], r["replication_factor"], r["configs"]) == (7, -1, -1, []), "at once: %s", r)
+    check(r["topic_id"] != NO_ID, "its id is told")
+    grown = b.conn(40).ask("CreatePartitions", 1, {"topics": [{"name": name, "count": 3, "assignments": None}], "timeout_ms": 0, "validate_only": False})["results"][0]
+    check(grown["error_code"] == 7, "grown at once: %s", grown)
     end = time.monotonic() + 15
-    while b.metadata([name])["topics"][0]["error_code"] != 0:
-        check(time.monotonic() < end, "it is made")
+    while [p["error_code"] for p in b.metadata([name])["topics"][0]["partitions"]] != [0] * 3:
+        check(time.monotonic() < end, "it is made, and grown")
         time.sleep(0.02)
     r = b.conn(40).ask("DeleteTopics", 4, {"topic_names": [name], "timeout_ms": 0})["responses"][0]
     check(r["error_code"] == 7, "deletion: error %d", r["error_code"])
