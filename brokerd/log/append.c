@@ -171,7 +171,7 @@ static void account(struct log *log, struct segment *s, const struct batch *b, s
 	int type = -1;
 	int32_t coordinator_epoch = -1;
 
-	if (b->leader_epoch > epochs_latest(&log->c.epochs) && epochs_assign(&log->c.epochs, b->leader_epoch, b->base_offset))
+	if ((b->leader_epoch > epochs_latest(&log->c.epochs) && epochs_assign(&log->c.epochs, b->leader_epoch, b->base_offset)) || log->epochs_unwritten)
 		log_write_epochs(log);
 	if (batch_is_control(b) && b->producer_id >= 0 && control_parse(raw, b, &type, &coordinator_epoch) != 0)
 		type = -1;

@@ -78,6 +78,7 @@ void log_set_core(struct log *log, struct log_core *c)
 	if (log->high_watermark < log->c.start_offset)
 		log->high_watermark = log->c.start_offset;
 	producers_on_high_watermark(log->c.producers, log->high_watermark);
+	log->epochs_unwritten = false;
 	log_ring_reset(log);
 }
 
@@ -287,8 +288,10 @@ int32_t log_latest_epoch(const struct log *log)
 
 void log_begin_epoch(struct log *log, int32_t epoch)
 {
+	/* Written with its first record: an epoch without one is dropped at the next start anyway, and who comes to lead a thousand partitions would
+	 * keep every other file job waiting for theirs. */
 	if (epochs_assign(&log->c.epochs, epoch, log->next_offset))
-		log_write_epochs(log);
+		log->epochs_unwritten = true;
 }
 
 void log_epoch_end(const struct log *log, int32_t epoch, int32_t *ret_epoch, int64_t *ret_end)
@@ -326,6 +329,7 @@ void log_write_epochs(struct log *log)
 {
 	struct str text;
 
+	log->epochs_unwritten = false;
 	log->epochs_dirty = true;
 	if (log->epochs_busy || log->op_started || !log->loop)
 		return;

@@ -92,7 +92,7 @@ void log_set_high_watermark(struct log *log, int64_t high_watermark);
 
 /* Leader epochs (facts/replication.md 4). */
 int32_t log_latest_epoch(const struct log *log);             /* -1 none */
-void log_begin_epoch(struct log *log, int32_t epoch);        /* on becoming leader: entry (epoch, next offset) */
+void log_begin_epoch(struct log *log, int32_t epoch);        /* on becoming leader: entry (epoch, next offset); in its file once it has a record */
 /* OffsetForLeaderEpoch's lookup; *ret_epoch -1 and *ret_end -1 when undefined. */
 void log_epoch_end(const struct log *log, int32_t epoch, int32_t *ret_epoch, int64_t *ret_end);
 int32_t log_epoch_at(const struct log *log, int64_t offset); /* -1 unknown */

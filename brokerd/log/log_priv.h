@@ -267,6 +267,7 @@ struct log {
 
 	/* epochs file */
 	bool epochs_dirty, epochs_busy;
+	bool epochs_unwritten;   /* one has begun and has no record yet */
 	uint32_t sides;          /* background jobs that run */
 	struct list to_delete;   /* struct side: renamed segments that wait for file.delete.delay.ms */
 
