@@ -7,6 +7,7 @@
 #include "common/base/plant.h"
 
 #define SUB "replica"
+#define CREATING_MAX 2 /* logs that a loop makes at a time: rolls, syncs and cold reads go through the same queue, and a topic may have ten thousand partitions */
 
 static const char *const state_names[] = {
 	[PARTITION_ABSENT] = "absent", [PARTITION_OPENING] = "opening", [PARTITION_IDLE] = "idle", [PARTITION_FOLLOWER] = "follower",
@@ -52,6 +53,7 @@ struct partition *partition_new(struct shard *s, struct slice topic, const struc
 	p->partition = partition;
 	replica_init(&p->core, s->config->broker_id, s->config->replica_lag_time_max_ms);
 	list_init(&p->all_link);
+	list_init(&p->create_link);
 	list_init(&p->waits);
 	list_init(&p->parked);
 	list_init(&p->deletes);
@@ -78,6 +80,7 @@ void partition_free(struct partition *p)
 	if (p->shard->maintain_next == p)
 		p->shard->maintain_next = p->all_link.next == &p->shard->all ? NULL : LIST_ENTRY(p->all_link.next, struct partition, all_link);
 	list_remove(&p->all_link);
+	list_remove(&p->create_link);
 	list_remove(&p->proposing_link);
 	list_remove(&p->follow.link);
 	list_remove(&p->follow.work);
@@ -261,6 +264,13 @@ static void open_run(struct job *j)
 
 static void settle(struct partition *p);
 
+static void create_next(struct shard *s)
+{
+	struct list *n;
+	while (s->creating < CREATING_MAX && !s->stopping && (n = list_pop_front(&s->to_create)))
+		settle(LIST_ENTRY(n, struct partition, create_link));
+}
+
 static void load_returned(struct msg *msg)
 {
 	struct shard_load *m = CONTAINER_OF(msg, struct shard_load, msg);
@@ -318,8 +328,11 @@ static void open_done(struct job *j)
 	}
 	if (o->load)
 		load_reply(o->load, p, o->err);
+	struct shard *s = p->shard;
+	s->creating -= o->open.create;
 	mem_free(o);
 	settle(p);
+	create_next(s);
 }
 
 void partition_open(struct partition *p, struct log_dir *dir, bool create, struct shard_load *load)
@@ -405,6 +418,7 @@ static void begin_deleting(struct partition *p);
 static void settle(struct partition *p)
 {
 	struct shard *s = p->shard;
+	list_remove(&p->create_link);
 	if (s->stopping && p->state != PARTITION_STOPPING) {
 		partition_stop(p);
 		return;
@@ -432,6 +446,11 @@ static void settle(struct partition *p)
 		if (!dir)
 			return;
 		p->missing = false;
+		if (s->creating >= CREATING_MAX) {
+			list_push_back(&s->to_create, &p->create_link);
+			return;
+		}
+		s->creating++;
 		partition_open(p, dir, true, NULL);
 		return;
 	}

@@ -88,6 +88,7 @@ struct partition {
 	struct partition *hash_next;
 	uint64_t hash;
 	struct list all_link;        /* in shard.all, or shard.old when it gave up its name */
+	struct list create_link;     /* in shard.to_create: its log is to be made */
 	struct shard *shard;
 	char *topic;
 	size_t topic_len;

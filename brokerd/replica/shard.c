@@ -344,6 +344,7 @@ struct shard *shard_new(const struct shard_init *init)
 	s->bucket_count = BUCKETS_FIRST;
 	s->buckets = mem_zalloc(BUCKETS_FIRST * sizeof(struct partition *));
 	list_init(&s->all);
+	list_init(&s->to_create);
 	list_init(&s->starts_due);
 	list_init(&s->starts_asked);
 	list_init(&s->old);

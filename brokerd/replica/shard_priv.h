@@ -27,6 +27,8 @@ struct shard {
 	struct partition **buckets;
 	uint32_t bucket_count, partition_count;
 	struct list all, old;
+	struct list to_create; /* struct partition, in order */
+	uint32_t creating;     /* logs that are being made */
 
 	/* produce */
 	struct list deadlines; /* struct produce_state, by deadline */

@@ -906,6 +906,48 @@ static void test_deletes_records(void)
 	mini_end(&mw);
 }
 
+/* G2: the logs of a large topic are made a few at a time; what else waits for a file does not wait for all of them. */
+static void test_creates_in_turn(void)
+{
+	struct mini_world mw;
+	uint32_t most = 0;
+	int leaders = 0;
+	bool waited = false;
+	mini_begin(&mw, 27, 1);
+	mw.partitions = MINI_PARTITIONS;
+	mini_set(&mw.p, 1, "1", "1", "1");
+	mini_publish(&mw, "1", "1");
+	for (int ms = 0; ms < 5000 && leaders < MINI_PARTITIONS; ms++) {
+		leaders = 0;
+		for (int i = 0; i < MINI_LOOPS; i++) {
+			struct shard *s = mw.b[1].shards[i];
+			most = s->creating > most ? s->creating : most;
+			waited |= !list_empty(&s->to_create);
+			LIST_FOR(it, &s->all)
+				leaders += LIST_ENTRY(it, struct partition, all_link)->state == PARTITION_LEADER;
+		}
+		mini_run_ms(&mw, 1);
+	}
+	CU_ASSERT_EQUAL(leaders, MINI_PARTITIONS);
+	CU_ASSERT_EQUAL(most, 2);
+	CU_ASSERT(waited);
+	for (int i = 0; i < MINI_LOOPS; i++)
+		CU_ASSERT(mw.b[1].shards[i]->creating == 0 && list_empty(&mw.b[1].shards[i]->to_create));
+	/* a topic that goes while most of it is still to be made */
+	mini_remove_topic(&mw, "1");
+	mini_run_ms(&mw, 2000);
+	mw.topic_id.b[0]++;
+	mini_publish(&mw, "1", "1");
+	mini_run_ms(&mw, 1);
+	mini_remove_topic(&mw, "1");
+	mini_run_ms(&mw, 2000);
+	for (int i = 0; i < MINI_LOOPS; i++) {
+		struct shard *s = mw.b[1].shards[i];
+		CU_ASSERT(s->creating == 0 && list_empty(&s->to_create) && list_empty(&s->all) && list_empty(&s->old));
+	}
+	mini_end(&mw);
+}
+
 UNIT_MAIN("shard", {"single", test_single}, {"asked_while_opening", test_asked_while_opening},
 	  {"asked_of_new_leader", test_asked_of_new_leader}, {"missing", test_missing}, {"replicates", test_replicates},
 	  {"shrink_expand", test_shrink_expand}, {"failover_truncates", test_failover_truncates},
@@ -914,4 +956,5 @@ UNIT_MAIN("shard", {"single", test_single}, {"asked_while_opening", test_asked_w
 	  {"former_life", test_former_life}, {"idle_joins", test_idle_joins}, {"checkpoints", test_checkpoints},
 	  {"directory_fails", test_directory_fails}, {"shows_what_is_synced", test_shows_what_is_synced}, {"idle_stays", test_idle_stays},
 	  {"moves_before_the_session", test_moves_before_the_session}, {"timeout", test_timeout}, {"stale_states", test_stale_states},
-	  {"recreate", test_recreate}, {"orders", test_orders}, {"suspended_acks", test_suspended_acks}, {"deletes_records", test_deletes_records})
+	  {"recreate", test_recreate}, {"orders", test_orders}, {"suspended_acks", test_suspended_acks}, {"deletes_records", test_deletes_records},
+	  {"creates_in_turn", test_creates_in_turn})
