@@ -52,15 +52,18 @@ static void creating_deliver(struct msg *m)
 	k->api->services->forward(k->api->services->ctx, f);
 }
 
-/* False: asked for already, or too many are under way; the client asks again. */
+/* Whether the creation is under way, asked for now or before. False: too many others are; the client asks again. */
 static bool ask_controller(struct api_call *c, const struct kp_create_topics_request_topics *t)
 {
 	struct api *a = c->api;
 	uint32_t under_way = 0;
 	LIST_FOR(it, &a->creating) {
-		if (slice_eq_str(t->name, LIST_ENTRY(it, struct creating, link)->name) || ++under_way >= CREATING_MAX)
-			return false;
+		if (slice_eq_str(t->name, LIST_ENTRY(it, struct creating, link)->name))
+			return true;
+		under_way++;
 	}
+	if (under_way >= CREATING_MAX)
+		return false;
 	struct creating *k = MEM_NEW(struct creating);
 	struct kp_create_topics_request q;
 	struct kp_create_topics_request_topics topic = *t;

@@ -80,6 +80,27 @@ def auto_create(c):
     c.kcat("-P", "-t", "made-by-itself", data=b"one\ntwo\nthree\n")
     check(sorted(c.read_all("made-by-itself", "%s\n")) == ["one", "three", "two"], "three records come back")
     check(len(c.zk().children("/brokers/topics/made-by-itself/partitions")) == 3, "it has num.partitions partitions")
+    # While a topic is being made its asker hears the same each time: LEADER_NOT_AVAILABLE from the broker that clients see as controller,
+    # UNKNOWN_TOPIC_OR_PARTITION from others. There are clients that wait for the one code only.
+    conns = {b: wire.Conn(c.port(b)) for b in (1, 2, 3)}
+
+    def asked(broker, topic):
+        r = wire.Reader(conns[broker].call(wire.METADATA, 1, wire.metadata([topic])))
+        r.array(lambda r: (r.take("i"), r.string(), r.take("i"), r.string()))
+        controller, topics, code = r.take("iih")
+        check(topics == 1, "one topic was asked for")
+        return controller, code
+    first = asked(1, "made-by-itself")[0]
+    for d in c.controllers():
+        d.pause()
+    for b in (1, 2, 3):
+        got = [asked(b, "made-from-%d" % b) for _ in range(3)]
+        check(got == [(first, 5 if b == first else 3)] * 3, "broker %d says %s", b, got)
+    for d in c.controllers():
+        d.signal(signal.SIGCONT)
+    for b in (1, 2, 3):
+        c.until(lambda b=b: asked(b, "made-from-%d" % b)[1] == 0, "made-from-%d is there" % b, 60, every=0.1)
+        conns[b].close()
 
 
 def chroot(c):
