@@ -7,6 +7,7 @@ import time
 
 import wire
 from cluster import check
+from kclient import Kafka
 
 NONE, UNKNOWN_TOPIC, TIMED_OUT, INVALID_PARTITIONS, INVALID_ASSIGNMENT, INVALID_REQUEST = 0, 3, 7, 37, 39, 42
 PREFERRED_NOT_AVAILABLE, ELIGIBLE_NOT_AVAILABLE, NOT_NEEDED = 80, 83, 84
@@ -470,6 +471,12 @@ def logs(c):
     check([list(p) for _, p in some.values() if p] == [[("a", 1)]], "only what is named: %s", some)
     check([p for _, p in log_dirs(c, 1, {}).values()] == [{}, {}], "nothing named, nothing told")
     check(log_dirs(c, 2, None)[broken] == (STORAGE_ERROR, {}), "a directory that cannot be used is told as such")
+    k = Kafka(c.port(1))
+    for row in k.call("DescribeLogDirs", 4, topics=None)["results"]:
+        disk = os.statvfs(row["log_dir"])
+        check(row["total_bytes"] == disk.f_blocks * disk.f_frsize and 0 < row["usable_bytes"] < row["total_bytes"], "the disk of %s: %s of %s bytes are free", row["log_dir"],
+            row["usable_bytes"], row["total_bytes"])
+    k.close()
     leader = c.state("a", 1)["leader"]
     code, rows = describe_producers(c, leader, "a", 1)
     check(code == NONE and len(rows) == 1 and rows[0][1:] == (0, 1), "one producer, two records: %d %s", code, rows)

@@ -140,6 +140,10 @@ def klamm_tool(c):
     down = c.zk_json("/brokers/topics/t1/partitions/0/state")["isr"][1]
     c.broker(down).kill()
     c.until(lambda: c.klamm("status", check_status=False).returncode == 5, "status exits 5 while a replica is out", 30, every=0.3)
+    def told():
+        s = json.loads(c.klamm("--json", "status", check_status=False).stdout)
+        return (s["healthy"], s["brokers_down"], s["offline"], s["under_replicated"]) == (False, [down], 0, len(s["problems"])) and s["under_replicated"] > 0
+    c.until(told, "and names the broker that is down", 10, every=0.3)
     c.broker(down).start()
     c.isr_is("t1", 4, 2)
     c.klamm("topic", "delete", "t1")
