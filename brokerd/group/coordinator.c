@@ -479,7 +479,9 @@ static void on_msg(struct msg *msg)
 	bool led = t && shard_leads(c->shard, m->image, t, m->partition);
 	struct owned *o = led ? coordinator_find(c, m->partition) : NULL;
 	if (!o || !o->loaded) {
-		m->error = o ? KERR_COORDINATOR_LOAD_IN_PROGRESS : KERR_NOT_COORDINATOR;
+		/* a log that is about to be there is like one that is read: whoever is sent elsewhere by NOT_COORDINATOR is sent here again */
+		bool soon = o || (t && !led && !c->stopped && shard_leads_soon(c->shard, t, m->partition));
+		m->error = soon ? KERR_COORDINATOR_LOAD_IN_PROGRESS : KERR_NOT_COORDINATOR;
 		msg_reply(m);
 		return;
 	}

@@ -55,7 +55,7 @@ void coordinator_image(struct coordinator *c, struct image *im, const char *cons
 void coordinator_resign(struct coordinator *c);
 
 /* One call for one partition of the offsets topic. Every kind but GROUP_LIST and GROUP_LAG names a partition; the owner answers
- * NOT_COORDINATOR when it does not lead it, COORDINATOR_LOAD_IN_PROGRESS while loading. */
+ * NOT_COORDINATOR when it does not lead it, COORDINATOR_LOAD_IN_PROGRESS while loading, and while the log is opened or made before. */
 enum group_kind {
 	GROUP_JOIN, GROUP_SYNC, GROUP_HEARTBEAT, GROUP_LEAVE, GROUP_COMMIT, GROUP_DELETE_OFFSETS, GROUP_DELETE,
 	GROUP_FETCH, GROUP_DESCRIBE,

@@ -384,6 +384,13 @@ bool shard_leads(struct shard *s, struct image *im, const struct image_topic *t,
 	return p && partition_is_leader(p);
 }
 
+bool shard_leads_soon(struct shard *s, const struct image_topic *t, int32_t partition)
+{
+	const struct image_partition *ip = image_topic_partition(t, partition);
+	const struct partition *p = shard_find_topic(s, t, partition);
+	return ip && p && ip->leader == s->config->broker_id && (partition_serves_soon(p) || (p->state == PARTITION_ABSENT && !list_empty(&p->create_link)));
+}
+
 struct image *shard_image(const struct shard *s)
 {
 	return s->image;

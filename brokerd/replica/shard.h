@@ -79,6 +79,8 @@ struct log *shard_led_log(struct shard *s, struct slice topic, int32_t partition
 int64_t shard_led_high_watermark(struct shard *s, struct slice topic, int32_t partition, int32_t leader_epoch);
 /* Adopts the image of a message when it is newer (I2). True when the partition is led here as far as is known now. */
 bool shard_leads(struct shard *s, struct image *im, const struct image_topic *t, int32_t partition);
+/* After it said no: the image names this broker, whose log is about to be opened or made; it leads in a moment. */
+bool shard_leads_soon(struct shard *s, const struct image_topic *t, int32_t partition);
 struct image *shard_image(const struct shard *s); /* the newest seen, borrowed; NULL before the first */
 
 /* enum log_err and enum err -> Kafka's code, for shards and the API layer alike. */

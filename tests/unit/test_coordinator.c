@@ -267,6 +267,25 @@ static void test_restart(void)
 	codec = 0;
 }
 
+/* Asked while the log of its partition is still being made, by who heard of it a little earlier: it loads. There are clients that give up after
+ * a few NOT_COORDINATOR in a row. */
+static void test_made(void)
+{
+	struct mini_world mw;
+	int64_t offset;
+	int loading = 0;
+	int16_t error;
+	begin(&mw, 15, 1);
+	CU_ASSERT_EQUAL(fetch(&mw, 1, "g", 0, &offset), KERR_NOT_COORDINATOR);
+	mini_set(&mw.p, 1, "1", "1", "1");
+	mini_publish(&mw, "1", "1");
+	while ((error = fetch(&mw, 1, "g", 0, &offset)) == KERR_COORDINATOR_LOAD_IN_PROGRESS && loading < 100000)
+		loading++;
+	CU_ASSERT_EQUAL(error, 0);
+	CU_ASSERT_NOT_EQUAL(loading, 0);
+	mini_end(&mw);
+}
+
 /* A message that came to another loop than the partition's finds its way. */
 static void test_forwarded(void)
 {
@@ -843,7 +862,7 @@ static void test_expiry(void)
 }
 
 UNIT_MAIN("coordinator",
-	{"partition_of", test_partition_of}, {"restart", test_restart}, {"forwarded", test_forwarded}, {"loading", test_loading},
+	{"partition_of", test_partition_of}, {"restart", test_restart}, {"made", test_made}, {"forwarded", test_forwarded}, {"loading", test_loading},
 	{"many_partitions", test_many_partitions}, {"damaged", test_damaged}, {"moves", test_moves}, {"resign", test_resign},
 	{"lost_under_write", test_lost_under_write}, {"shows_what_is_committed", test_shows_what_is_committed}, {"refused", test_refused},
 	{"large_group", test_large_group}, {"timer", test_timer}, {"clock_set", test_clock_set}, {"many", test_many},
