@@ -158,7 +158,7 @@ tests_fuzz_fuzz_group_LDADD = libkgroup.a libkwire.a libkproto.a libkbase.a $(XX
 endif
 
 # brokerd/replica, brokerd/fetch: the pure core, then shards and fetches in the simulated world
-check_PROGRAMS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch tests/unit/test_coordinator
+check_PROGRAMS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch tests/unit/test_coordinator tests/unit/test_checkpoints
 MINI_SOURCES = tests/unit/mini.c tests/unit/mini.h $(UNIT_SOURCES)
 MINI_LIBS = libkreplica.a libkbroker.a libkgroup.a libkreplica.a libklog.a libkenvsim.a $(COMMON_LIBS) $(DAEMON_LIBS) $(CUNIT_LIBS)
 tests_unit_test_replica_SOURCES = tests/unit/test_replica.c $(UNIT_SOURCES)
@@ -169,7 +169,9 @@ tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(MINI_SOURCES)
 tests_unit_test_fetch_LDADD = $(MINI_LIBS)
 tests_unit_test_coordinator_SOURCES = tests/unit/test_coordinator.c $(MINI_SOURCES)
 tests_unit_test_coordinator_LDADD = $(MINI_LIBS)
-TESTS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch tests/unit/test_coordinator
+tests_unit_test_checkpoints_SOURCES = tests/unit/test_checkpoints.c $(MINI_SOURCES)
+tests_unit_test_checkpoints_LDADD = libkbroker.a $(MINI_LIBS)
+TESTS += tests/unit/test_replica tests/unit/test_shard tests/unit/test_fetch tests/unit/test_coordinator tests/unit/test_checkpoints
 
 # Real ZooKeeper, real processes on loopback.
 check-cluster: all $(check_PROGRAMS)

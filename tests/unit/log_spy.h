@@ -33,6 +33,8 @@ static struct {
 	struct file_op *held_append;
 	bool hold_read;        /* the next read waits */
 	struct file_op *held_read;
+	const char *watch;     /* a directory, whose syncs are counted */
+	atomic_int watched;
 	_Atomic bool hold_rename; /* whoever gives a file its name waits (a job's thread) */
 } spy;
 
@@ -135,6 +137,8 @@ static int spy_rename(struct env *env, const char *from, const char *to)
 static int spy_sync_dir(struct env *env, const char *path)
 {
 	spy.names_unsynced = false;
+	if (spy.watch && strcmp(path, spy.watch) == 0)
+		atomic_fetch_add(&spy.watched, 1);
 	return spy.real->fs_sync_dir(env, path);
 }
 

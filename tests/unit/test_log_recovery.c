@@ -9,7 +9,7 @@
 
 #include "brokerd/log/log_priv.h"
 #include "common/base/crc.h"
-#include "tests/unit/log_util.h"
+#include "tests/unit/log_spy.h"
 #include "tests/unit/unit.h"
 
 static void test_table(void)
@@ -343,6 +343,155 @@ static void test_segments(void)
 	tw_fini(&t);
 }
 
+/* What a crash must not make of the numbers: nothing that was found counts as synced before it is, leader epochs come back from the records when
+ * their file lacks them, and batches before a producer's last one are known as well. */
+static void test_after_crash(void)
+{
+	struct tw t;
+	struct log *log;
+	struct log_append a;
+	int64_t bases[64], end;
+	int32_t epoch;
+	int n;
+
+	tw_init(&t);
+	t.cfg.segment_bytes = 1000;
+	make_segments(&t, bases, &n);
+	char *p = tw_path(&t, "t-0/leader-epoch-checkpoint");
+	CU_ASSERT_EQUAL(unlink(p), 0);
+	spy_on(&t);
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, false, 0, -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(log_recovery_point(log), bases[n - 1]);
+	for (int32_t e = 0; e < 3; e++) {
+		log_epoch_end(log, e, &epoch, &end);
+		CU_ASSERT(epoch == e && end == 60 * (e + 1));
+	}
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2, .producer_id = 3, .base_sequence = 194), 3, &a), 0);
+	CU_ASSERT_TRUE(a.duplicate); /* the third from the end */
+	CU_ASSERT_EQUAL(a.base_offset, 194);
+	CU_ASSERT_EQUAL(tw_sync(&t, log), 0);
+	CU_ASSERT_EQUAL(spy.log_syncs, 1);
+	CU_ASSERT_EQUAL(log_recovery_point(log), 200);
+	CU_ASSERT_EQUAL(read_through(&t, log, 0, 500, NULL), 200);
+	spy_off(&t);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	size_t len;
+	char *text = tw_file_read(p, &len);
+	CU_ASSERT_STRING_EQUAL(text, "0\n4\n0 0\n1 60\n2 120\n3 180\n");
+	mem_free(text);
+	mem_free(p);
+	/* after a stop in good order too, although its snapshot holds only the last batch */
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, 0, -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2, .producer_id = 3, .base_sequence = 192), 3, &a), 0);
+	CU_ASSERT_TRUE(a.duplicate);
+	CU_ASSERT_EQUAL(a.base_offset, 192);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	tw_fini(&t);
+}
+
+/* The names of a new partition, and of one that was deleted, are durable when that is said. */
+static void test_names_of_partitions(void)
+{
+	struct tw t;
+
+	tw_init(&t);
+	spy_on(&t);
+	spy.watch = t.dir.path;
+	struct log *log = open_new(&t, "t");
+	CU_ASSERT_EQUAL(atomic_load(&spy.watched), 1);
+	settle(&t, log);
+	CU_ASSERT_EQUAL(tw_delete(&t, log), 0);
+	CU_ASSERT_EQUAL(atomic_load(&spy.watched), 2);
+	spy_off(&t);
+	tw_spin(&t);
+	tw_fini(&t);
+}
+
+/* ---- what a log does by the clock ---- */
+
+static int files_with(struct tw *t, const char *suffix)
+{
+	struct fs_names names;
+	int count = 0;
+	char *p = tw_path(t, "t-0");
+
+	CU_ASSERT_EQUAL_FATAL(fs_list(t->env, p, &names), 0);
+	for (size_t i = 0; i < names.count; i++) {
+		size_t at = strlen(names.names[i]), m = strlen(suffix);
+		count += at >= m && strcmp(names.names[i] + at - m, suffix) == 0;
+	}
+	fs_names_free(&names);
+	mem_free(p);
+	return count;
+}
+
+static void test_upkeep(void)
+{
+	struct tw t;
+	struct log *log;
+	struct log_append a;
+	const int64_t now = 1700000000000;
+
+	tw_init(&t);
+	t.cfg.segment_bytes = 1000;
+	t.cfg.file_delete_delay_ms = 0;
+	t.cfg.cleanup_delete = false;
+	t.cfg.cleanup_compact = true;
+	t.cfg.retention_ms = 1000;
+	t.cfg.retention_bytes = 1000;
+	t.cfg.flush_ms = 500;
+	t.cfg.producer_id_expiration_ms = 2000;
+	spy_on(&t);
+	log = open_new(&t, "t");
+	for (int i = 0; i < 60; i++)
+		CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2, .producer_id = 7, .base_sequence = 2 * i), i / 20, &a), 0);
+	log_set_high_watermark(log, 120);
+	settle(&t, log);
+	/* flush.ms counts from the last sync, or the start */
+	int64_t base = log_active(log)->base_offset;
+	CU_ASSERT(base < 120);
+	log_maintain(log, now + 499);
+	settle(&t, log);
+	CU_ASSERT_EQUAL(log_recovery_point(log), base);
+	log_maintain(log, now + 500);
+	settle(&t, log);
+	CU_ASSERT_EQUAL(log_recovery_point(log), 120);
+	/* what is compacted is not deleted for its age or size */
+	CU_ASSERT_EQUAL(log_producers(log, NULL, 0), 1);
+	log_maintain(log, now + 1999);
+	settle(&t, log);
+	CU_ASSERT_EQUAL(log_start_offset(log), 0);
+	CU_ASSERT_EQUAL(log_producers(log, NULL, 0), 1);
+	log_maintain(log, now + 2000);
+	settle(&t, log);
+	CU_ASSERT_EQUAL(log_producers(log, NULL, 0), 0);
+	/* deleted: leader epochs begin where the log does, and nothing of the old segments stays */
+	t.cfg.cleanup_delete = true;
+	t.cfg.cleanup_compact = false;
+	t.cfg.retention_ms = -1;
+	log_reconfigure(log, &t.cfg);
+	spy.watch = log->path;
+	log_maintain(log, now + 2000);
+	settle(&t, log);
+	CU_ASSERT_EQUAL(atomic_load(&spy.watched), 2); /* for the epochs' new file, and that what is deleted does not come back by a power cut */
+	spy.watch = NULL;
+	int64_t start = log_start_offset(log);
+	CU_ASSERT(start > 80);
+	CU_ASSERT(log->c.epochs.count == 1 && log->c.epochs.entries[0].start_offset == start);
+	CU_ASSERT_EQUAL(log_epoch_at(log, start - 1), -1);
+	log_advance_start(log, start + 3);
+	CU_ASSERT_EQUAL(log->c.epochs.entries[0].start_offset, start + 3);
+	settle(&t, log);
+	log_maintain(log, INT64_C(1) << 50);
+	settle(&t, log);
+	CU_ASSERT_EQUAL(files_with(&t, ".deleted"), 0);
+	CU_ASSERT_EQUAL(files_with(&t, ".log"), (int)log_segments(log));
+	CU_ASSERT(files_with(&t, ".snapshot") <= (int)log_segments(log));
+	spy_off(&t);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	tw_fini(&t);
+}
+
 static void test_leftovers(void)
 {
 	struct tw t;
@@ -568,6 +717,32 @@ static void test_lossy_until_confirmed(void)
 	tw_fini(&t);
 }
 
+/* What a follower, or a client, hears about an epoch; what is cut at either end (facts/replication.md 4). */
+static void test_epochs(void)
+{
+	static const struct { int32_t asked, epoch; int64_t end; } answers[] = {
+		{-1, -1, -1}, {1, 1, 10}, {2, 2, 20}, {3, 2, 20}, {4, 2, 20}, {5, 5, 30}, {6, 5, 30}, {7, 7, 44}, {8, -1, -1},
+	};
+	struct epochs e = {0};
+	int32_t epoch;
+	int64_t end;
+
+	epochs_lookup(&e, 0, 5, &epoch, &end);
+	CU_ASSERT(epoch == -1 && end == -1);
+	CU_ASSERT_EQUAL(epochs_parse(&e, "0\n3\n2 10\n5 20\n7 30\n"), 0);
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		epochs_lookup(&e, answers[i].asked, 44, &epoch, &end);
+		CU_ASSERT_EQUAL(epoch, answers[i].epoch);
+		CU_ASSERT_EQUAL(end, answers[i].end);
+	}
+	CU_ASSERT(epochs_at(&e, 9) == -1 && epochs_at(&e, 10) == 2 && epochs_at(&e, 19) == 2 && epochs_at(&e, 20) == 5 && epochs_at(&e, 99) == 7);
+	/* a start that is an epoch's own: the one before it has no record left */
+	CU_ASSERT_FALSE(epochs_truncate_from_start(&e, 10));
+	CU_ASSERT_TRUE(epochs_truncate_from_start(&e, 20));
+	CU_ASSERT(e.count == 2 && e.entries[0].epoch == 5 && e.entries[0].start_offset == 20);
+	epochs_fini(&e);
+}
+
 static void test_checkpoints(void)
 {
 	struct tw t;
@@ -615,5 +790,6 @@ static void test_checkpoints(void)
 	tw_fini(&t);
 }
 
-UNIT_MAIN("log_recovery", {"table", test_table}, {"tails", test_tails}, {"segments", test_segments}, {"leftovers", test_leftovers},
-	  {"topic_id", test_topic_id}, {"dirs", test_dirs}, {"lossy_until_confirmed", test_lossy_until_confirmed}, {"checkpoints", test_checkpoints})
+UNIT_MAIN("log_recovery", {"table", test_table}, {"tails", test_tails}, {"segments", test_segments}, {"after_crash", test_after_crash},
+	  {"names_of_partitions", test_names_of_partitions}, {"upkeep", test_upkeep}, {"leftovers", test_leftovers}, {"topic_id", test_topic_id},
+	  {"dirs", test_dirs}, {"lossy_until_confirmed", test_lossy_until_confirmed}, {"epochs", test_epochs}, {"checkpoints", test_checkpoints})
