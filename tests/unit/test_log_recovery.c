@@ -407,6 +407,97 @@ static void test_names_of_partitions(void)
 	tw_fini(&t);
 }
 
+/* ---- reading what is not in memory ---- */
+
+/* What is not committed is not given out, nor promised, wherever the batches lie: the first one asked for, or one in the middle of a range. */
+static void test_cold_bounds(void)
+{
+	struct tw t;
+	struct log *log;
+	int64_t bases[64];
+	int n;
+
+	tw_init(&t);
+	t.cfg.index_interval_bytes = 200;
+	make_segments(&t, bases, &n);
+	CU_ASSERT_EQUAL_FATAL(n, 1);
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, false, 0, -1, -1, &log), 0);
+	uint64_t one = log_bytes(log) / 100;
+	for (int64_t max = 1; max < 200; max += 3) {
+		for (int64_t at = 0; at < max; at += 5) {
+			struct log_read r = {.offset = at, .offset_max = max, .bytes_max = 1 << 20, .whole_first = true};
+			CU_ASSERT_EQUAL(tw_read(&t, log, &r, NULL), 0);
+			int64_t whole = max / 2 - at / 2; /* batches of two records */
+			CU_ASSERT_EQUAL(r.len, whole > 0 ? (uint64_t)whole * one : 0);
+			CU_ASSERT_EQUAL(r.next_offset, whole > 0 ? max / 2 * 2 : at);
+			if (r.len)
+				CU_ASSERT_EQUAL(r.generation, file_generation(log_active(log)->log_file));
+		}
+		CU_ASSERT(log_available_bytes(log, 0, max, UINT64_MAX) <= (uint64_t)(max / 2) * one);
+	}
+	CU_ASSERT_EQUAL(log_available_bytes(log, 190, 900, UINT64_MAX), log_available_bytes(log, 190, 200, UINT64_MAX));
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	tw_fini(&t);
+}
+
+static void time_over(struct log_time_query *q) { *(bool *)q->ctx = true; }
+
+static struct log_time_query time_of(struct tw *t, struct log *log, int64_t timestamp, int64_t offset_max)
+{
+	struct log_time_query q = {.timestamp = timestamp, .offset_max = offset_max};
+	bool done = false;
+	q.done = time_over;
+	q.ctx = &done;
+	log_find_time(log, &q);
+	tw_wait(t, &done);
+	CU_ASSERT_EQUAL(q.err, 0);
+	return q;
+}
+
+/* Times go back and forth: the first record that is late enough answers, not below the log's start, not above what its asker may see, never a marker. */
+static void test_times(void)
+{
+	struct tw t;
+	struct log_append a;
+	struct log_time_query q;
+
+	tw_init(&t);
+	t.cfg.index_interval_bytes = 1;
+	t.cfg.segment_bytes = 400;
+	struct log *log = open_new(&t, "t");
+	static const int64_t times[] = {100, 300, 200, 500, 400, 500, 450, 460};
+	for (int i = 0; i < 8; i++)
+		CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2, .base_timestamp = times[i]), i, &a), 0);
+	CU_ASSERT(log_segments(log) > 2);
+	CU_ASSERT_EQUAL(tw_append_origin(&t, log, TW_BATCH(.producer_id = 1, .base_timestamp = 900, .control = 2), LOG_ORIGIN_COORDINATOR, 8, &a), 0); /* 16 */
+	for (int pass = 0; pass < 2; pass++) {
+		static const struct { int64_t asked, max, offset, time; int32_t epoch; } cases[] = {
+			{1, 17, 0, 100, 0}, {100, 17, 0, 100, 0}, {101, 17, 2, 300, 1}, {300, 17, 2, 300, 1}, {301, 17, 6, 500, 3}, {500, 17, 6, 500, 3},
+			{301, 6, -1, -1, -1}, {301, 7, 6, 500, 3}, {501, 17, -1, -1, -1},
+		};
+		for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+			q = time_of(&t, log, cases[i].asked, cases[i].max);
+			CU_ASSERT_EQUAL(q.ret_offset, cases[i].offset);
+			CU_ASSERT_EQUAL(q.ret_timestamp, cases[i].time);
+			CU_ASSERT_EQUAL(q.ret_epoch, cases[i].epoch);
+		}
+		if (pass == 0) {
+			CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+			CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, 0, -1, 17, &log), 0);
+		}
+	}
+	/* within a batch and below the start */
+	log_set_high_watermark(log, 16);
+	log_advance_start(log, 7);
+	q = time_of(&t, log, 100, 17);
+	CU_ASSERT(q.ret_offset == 7 && q.ret_timestamp == 500 && q.ret_epoch == 3);
+	CU_ASSERT_EQUAL(tw_truncate(&t, log, 16), 0);
+	q = time_of(&t, log, -3, 17);
+	CU_ASSERT(q.ret_offset == 7 && q.ret_timestamp == 500);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	tw_fini(&t);
+}
+
 /* ---- what a log does by the clock ---- */
 
 static int files_with(struct tw *t, const char *suffix)
@@ -425,6 +516,34 @@ static int files_with(struct tw *t, const char *suffix)
 	return count;
 }
 
+/* flush.ms counts from the last sync, or from the start. */
+static void test_flush_ms(void)
+{
+	struct tw t;
+	struct log_append a;
+	const int64_t now = 1700000000000;
+
+	tw_init(&t);
+	t.cfg.flush_ms = 500;
+	struct log *log = open_new(&t, "t");
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2), 0, &a), 0);
+	log_maintain(log, now + 499);
+	settle(&t, log);
+	CU_ASSERT_EQUAL(log_recovery_point(log), 0);
+	log_maintain(log, now + 500);
+	settle(&t, log);
+	CU_ASSERT_EQUAL(log_recovery_point(log), 2);
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2), 0, &a), 0);
+	log_maintain(log, now + 999);
+	settle(&t, log);
+	CU_ASSERT_EQUAL(log_recovery_point(log), 2);
+	log_maintain(log, now + 1000);
+	settle(&t, log);
+	CU_ASSERT_EQUAL(log_recovery_point(log), 4);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	tw_fini(&t);
+}
+
 static void test_upkeep(void)
 {
 	struct tw t;
@@ -439,7 +558,6 @@ static void test_upkeep(void)
 	t.cfg.cleanup_compact = true;
 	t.cfg.retention_ms = 1000;
 	t.cfg.retention_bytes = 1000;
-	t.cfg.flush_ms = 500;
 	t.cfg.producer_id_expiration_ms = 2000;
 	spy_on(&t);
 	log = open_new(&t, "t");
@@ -447,15 +565,6 @@ static void test_upkeep(void)
 		CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2, .producer_id = 7, .base_sequence = 2 * i), i / 20, &a), 0);
 	log_set_high_watermark(log, 120);
 	settle(&t, log);
-	/* flush.ms counts from the last sync, or the start */
-	int64_t base = log_active(log)->base_offset;
-	CU_ASSERT(base < 120);
-	log_maintain(log, now + 499);
-	settle(&t, log);
-	CU_ASSERT_EQUAL(log_recovery_point(log), base);
-	log_maintain(log, now + 500);
-	settle(&t, log);
-	CU_ASSERT_EQUAL(log_recovery_point(log), 120);
 	/* what is compacted is not deleted for its age or size */
 	CU_ASSERT_EQUAL(log_producers(log, NULL, 0), 1);
 	log_maintain(log, now + 1999);
@@ -595,6 +704,9 @@ static void test_dirs(void)
 	CU_ASSERT_EQUAL(dirs->dirs[0]->start_class, LOG_START_LOSSY);
 	CU_ASSERT_TRUE(log_dir_has_room(dirs->dirs[0], 1));
 	CU_ASSERT_FALSE(log_dir_has_room(dirs->dirs[0], UINT64_MAX / 2));
+	uint64_t bytes_free = atomic_exchange(&dirs->dirs[0]->bytes_free, 999); /* less than what is kept in reserve */
+	CU_ASSERT_FALSE(log_dir_has_room(dirs->dirs[0], 1));
+	atomic_store(&dirs->dirs[0]->bytes_free, bytes_free);
 	CU_ASSERT_EQUAL(log_dirs_open_now(&o, &second, &why), ERR_LOCKED);
 	CU_ASSERT_PTR_NOT_NULL(strstr(why, a));
 	mem_free(why);
@@ -791,5 +903,6 @@ static void test_checkpoints(void)
 }
 
 UNIT_MAIN("log_recovery", {"table", test_table}, {"tails", test_tails}, {"segments", test_segments}, {"after_crash", test_after_crash},
-	  {"names_of_partitions", test_names_of_partitions}, {"upkeep", test_upkeep}, {"leftovers", test_leftovers}, {"topic_id", test_topic_id},
-	  {"dirs", test_dirs}, {"lossy_until_confirmed", test_lossy_until_confirmed}, {"epochs", test_epochs}, {"checkpoints", test_checkpoints})
+	  {"names_of_partitions", test_names_of_partitions}, {"cold_bounds", test_cold_bounds}, {"times", test_times}, {"flush_ms", test_flush_ms},
+	  {"upkeep", test_upkeep}, {"leftovers", test_leftovers}, {"topic_id", test_topic_id}, {"dirs", test_dirs},
+	  {"lossy_until_confirmed", test_lossy_until_confirmed}, {"epochs", test_epochs}, {"checkpoints", test_checkpoints})
