@@ -545,6 +545,31 @@ static void test_moves_before_the_session(void)
 	}
 }
 
+/* The leadership goes while a batch is being written: nobody knows whether it stays, so nobody says that it does. */
+static void test_lost_under_write(void)
+{
+	for (int16_t acks = -1; acks <= 1; acks += 2) {
+		struct mini_world mw;
+		struct mini_produce p;
+		mini_begin(&mw, 26, 2);
+		mini_set(&mw.p, 1, "12", "12", "12");
+		mini_publish(&mw, "12", "12");
+		expect_leader(&mw, 1);
+		CU_ASSERT_EQUAL(produce(&mw, 1, -1, 10, NULL), 0);
+		sim_disk_stall(mw.b[1].host, 1000000);
+		mini_produce(&mw, 1, &p, acks, 30000, 5);
+		mini_run_ms(&mw, 10);
+		CU_ASSERT_FATAL(log_next_offset(mini_log(&mw, 1)) == 15 && log_end_offset(mini_log(&mw, 1)) == 10);
+		mini_set(&mw.p, 2, "12", "12", "");
+		mw.p.leader_epoch = 1;
+		mw.p.partition_epoch++;
+		mini_publish(&mw, "12", "12");
+		CU_ASSERT(mini_wait(&mw, produced, &p, 20000));
+		CU_ASSERT_EQUAL(p.error, KERR_NOT_LEADER_OR_FOLLOWER);
+		mini_end(&mw);
+	}
+}
+
 static void test_timeout(void)
 {
 	struct mini_world mw;
@@ -955,6 +980,6 @@ UNIT_MAIN("shard", {"single", test_single}, {"asked_while_opening", test_asked_w
 	  {"damaged_on_the_way", test_damaged_on_the_way}, {"empty_epoch", test_empty_epoch}, {"deposed", test_deposed},
 	  {"former_life", test_former_life}, {"idle_joins", test_idle_joins}, {"checkpoints", test_checkpoints},
 	  {"directory_fails", test_directory_fails}, {"shows_what_is_synced", test_shows_what_is_synced}, {"idle_stays", test_idle_stays},
-	  {"moves_before_the_session", test_moves_before_the_session}, {"timeout", test_timeout}, {"stale_states", test_stale_states},
-	  {"recreate", test_recreate}, {"orders", test_orders}, {"suspended_acks", test_suspended_acks}, {"deletes_records", test_deletes_records},
-	  {"creates_in_turn", test_creates_in_turn})
+	  {"moves_before_the_session", test_moves_before_the_session}, {"lost_under_write", test_lost_under_write}, {"timeout", test_timeout},
+	  {"stale_states", test_stale_states}, {"recreate", test_recreate}, {"orders", test_orders}, {"suspended_acks", test_suspended_acks},
+	  {"deletes_records", test_deletes_records}, {"creates_in_turn", test_creates_in_turn})
