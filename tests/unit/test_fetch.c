@@ -368,6 +368,62 @@ static void test_session_limit(void)
 	mini_end(&mw);
 }
 
+/* A client that begins its session anew gives the old one back: it does not use up everybody's slots. */
+static void test_session_anew(void)
+{
+	struct mini_world mw;
+	struct mini_fetch f;
+	begin(&mw, 11, 1);
+	mini_fetch_init(&f, 0, 0, 1);
+	f.req.session_epoch = 0;
+	for (int i = 0; i < 8; i++) { /* more than there are slots */
+		int32_t old = f.req.session_id;
+		CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, 0, &f));
+		CU_ASSERT(f.session_id != 0 && f.session_id != old);
+		f.req.session_id = f.session_id;
+	}
+	mini_fetch_fini(&f);
+	mini_end(&mw);
+}
+
+/* Clients before version 6 do not know the error of a failed directory; to them the leader has moved, and they look for it. */
+static void test_storage_error(void)
+{
+	struct mini_world mw;
+	struct mini_produce p;
+	struct mini_fetch f;
+	begin(&mw, 12, 1);
+	produce(&mw, 0, 10);
+	sim_disk_fail(mw.b[1].host, SIM_DISK_WRITE, "/data", INT64_MAX);
+	mini_produce(&mw, 1, &p, -1, 10000, 1);
+	CU_ASSERT_FATAL(mini_wait(&mw, produced, &p, 5000));
+	CU_ASSERT_EQUAL(p.error, KERR_KAFKA_STORAGE_ERROR);
+	mini_fetch_init(&f, 0, 100, 1);
+	for (int16_t version = 5; version <= 6; version++) {
+		f.c.version = version;
+		CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, 0, &f));
+		CU_ASSERT_EQUAL(f.error, version < 6 ? KERR_NOT_LEADER_OR_FOLLOWER : KERR_KAFKA_STORAGE_ERROR);
+	}
+	mini_fetch_fini(&f);
+	mini_end(&mw);
+}
+
+/* A client that calls itself a replica is none: what it says that it has moves no high watermark. */
+static void test_would_be_follower(void)
+{
+	struct mini_world mw;
+	struct mini_fetch f;
+	begin(&mw, 13, 1);
+	produce(&mw, 0, 10);
+	mini_fetch_init(&f, 10, 0, 1);
+	f.req.replica_id = 2;
+	CU_ASSERT_FATAL(mini_fetch_run(&mw, 1, 0, &f));
+	CU_ASSERT_EQUAL(f.error, 0);
+	CU_ASSERT_EQUAL(replica_peer_find(&mini_partition(&mw, 1)->core, 2)->end, -1);
+	mini_fetch_fini(&f);
+	mini_end(&mw);
+}
+
 /* A second request of a waiting session ends the first one, each gets its answer. */
 static void test_interrupt(void)
 {
@@ -544,6 +600,8 @@ static void test_seeds(void)
 	}
 }
 
-UNIT_MAIN("fetch", {"reads", test_reads}, {"opening", test_opening}, {"topic_goes", test_topic_goes}, {"long_poll", test_long_poll}, {"min_bytes", test_min_bytes}, {"session", test_session},
-	  {"session_forget", test_session_forget}, {"rotation", test_rotation}, {"session_limit", test_session_limit}, {"interrupt", test_interrupt},
-	  {"cancel", test_cancel}, {"follower", test_follower}, {"seeds", test_seeds})
+UNIT_MAIN("fetch", {"reads", test_reads}, {"opening", test_opening}, {"topic_goes", test_topic_goes}, {"long_poll", test_long_poll},
+	  {"min_bytes", test_min_bytes}, {"session", test_session}, {"session_forget", test_session_forget}, {"rotation", test_rotation},
+	  {"session_limit", test_session_limit}, {"session_anew", test_session_anew}, {"storage_error", test_storage_error},
+	  {"would_be_follower", test_would_be_follower}, {"interrupt", test_interrupt}, {"cancel", test_cancel}, {"follower", test_follower},
+	  {"seeds", test_seeds})
