@@ -1,5 +1,5 @@
 /* test_checkpoints.c: the checkpoint files of a broker in the simulated world: when they are written, what stands in them, who waits for that, and what
- * is left behind by a clean stop (brokerd/life/checkpoints.c).
+ * is left behind by a clean stop (brokerd/life/checkpoints.c); and what DeleteRecords may take away.
  */
 #include "tests/unit/unit.h"
 
@@ -120,6 +120,37 @@ static void deletion_run(void *ctx)
 
 static bool deleted(struct mini_world *mw, void *ctx) { return ((struct deletion *)ctx)->done; }
 
+static void compacted(struct log_config *log)
+{
+	log->cleanup_delete = false;
+	log->cleanup_compact = true;
+}
+
+/* Not from a topic that is compacted only; and "all" is what is committed, not what the leader alone has. */
+static void test_deletes_no_more_than_allowed(void)
+{
+	for (int compact = 0; compact < 2; compact++) {
+		struct mini_world mw;
+		struct mini_produce p;
+		mini_begin(&mw, 5, 2);
+		mw.log_config = compact ? compacted : NULL;
+		mini_set(&mw.p, 1, "12", "12", "12");
+		mini_publish(&mw, "12", "12");
+		CU_ASSERT_FATAL(mini_wait(&mw, leads, NULL, 5000));
+		produce(&mw, 10);
+		sim_net_isolate(mw.w, mw.b[2].host);
+		mini_produce(&mw, 1, &p, 1, 10000, 1);
+		CU_ASSERT_FATAL(mini_wait(&mw, produced, &p, 1000));
+		struct deletion d = {.b = &mw.b[1], .part = {.offset = -1}};
+		d.m = (struct delete_msg){.timeout_ms = 500, .parts = &d.part, .count = 1, .done = deletion_done};
+		sim_process_run(mw.b[1].proc, deletion_run, &d);
+		CU_ASSERT_FATAL(mini_wait(&mw, deleted, &d, 1000));
+		CU_ASSERT_EQUAL(d.part.error, compact ? KERR_POLICY_VIOLATION : KERR_REQUEST_TIMED_OUT);
+		CU_ASSERT_EQUAL(log_start_offset(mini_log(&mw, 1)), compact ? 0 : 10);
+		mini_end(&mw);
+	}
+}
+
 struct asking {
 	struct checkpoint_wait w;
 	struct mini_world *mw;
@@ -206,4 +237,5 @@ static void test_clean_stop(void)
 	mini_end(&mw);
 }
 
-UNIT_MAIN("checkpoints", {"by_the_clock", test_by_the_clock}, {"asked_while_writing", test_asked_while_writing}, {"clean_stop", test_clean_stop})
+UNIT_MAIN("checkpoints", {"by_the_clock", test_by_the_clock}, {"deletes_no_more_than_allowed", test_deletes_no_more_than_allowed},
+	  {"asked_while_writing", test_asked_while_writing}, {"clean_stop", test_clean_stop})
