@@ -95,7 +95,7 @@ bool partition_serves_soon(const struct partition *p)
 	if (!p || p->retired || p->shard->stopping)
 		return false;
 	if (p->state == PARTITION_ABSENT)
-		return p->want && shard_name_taken(p->shard, p);
+		return p->want && (!list_empty(&p->create_link) || shard_name_taken(p->shard, p));
 	return p->state == PARTITION_OPENING || p->want;
 }
 

@@ -388,7 +388,7 @@ bool shard_leads_soon(struct shard *s, const struct image_topic *t, int32_t part
 {
 	const struct image_partition *ip = image_topic_partition(t, partition);
 	const struct partition *p = shard_find_topic(s, t, partition);
-	return ip && p && ip->leader == s->config->broker_id && (partition_serves_soon(p) || (p->state == PARTITION_ABSENT && !list_empty(&p->create_link)));
+	return ip && p && ip->leader == s->config->broker_id && partition_serves_soon(p);
 }
 
 struct image *shard_image(const struct shard *s)

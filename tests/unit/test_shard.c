@@ -948,6 +948,8 @@ static void test_creates_in_turn(void)
 			struct shard *s = mw.b[1].shards[i];
 			most = s->creating > most ? s->creating : most;
 			waited |= !list_empty(&s->to_create);
+			LIST_FOR(it, &s->to_create) /* who asks for it may wait, too */
+				CU_ASSERT(partition_serves_soon(LIST_ENTRY(it, struct partition, create_link)));
 			LIST_FOR(it, &s->all)
 				leaders += LIST_ENTRY(it, struct partition, all_link)->state == PARTITION_LEADER;
 		}
