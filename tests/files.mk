@@ -191,7 +191,7 @@ built-sources: $(BUILT_SOURCES)
 # brokerd/log
 LOG_TEST_SOURCES = tests/unit/log_util.c tests/unit/log_util.h $(UNIT_SOURCES)
 LOG_TEST_LIBS = libklog.a libkcompress.a libkenvos.a libkenv.a libkbase.a $(OS_LIBS) $(CODEC_LIBS) $(CUNIT_LIBS)
-LOG_TESTS = tests/unit/test_batch tests/unit/test_producer_state tests/unit/test_log tests/unit/test_log_model tests/unit/test_log_recovery tests/unit/test_log_golden
+LOG_TESTS = tests/unit/test_batch tests/unit/test_producer_state tests/unit/test_log tests/unit/test_log_close tests/unit/test_log_model tests/unit/test_log_recovery tests/unit/test_log_golden
 check_PROGRAMS += $(LOG_TESTS)
 tests_unit_test_batch_SOURCES = tests/unit/test_batch.c $(LOG_TEST_SOURCES)
 tests_unit_test_batch_LDADD = $(LOG_TEST_LIBS)
@@ -199,6 +199,8 @@ tests_unit_test_producer_state_SOURCES = tests/unit/test_producer_state.c $(LOG_
 tests_unit_test_producer_state_LDADD = $(LOG_TEST_LIBS)
 tests_unit_test_log_SOURCES = tests/unit/test_log.c tests/unit/log_spy.h $(LOG_TEST_SOURCES)
 tests_unit_test_log_LDADD = $(LOG_TEST_LIBS)
+tests_unit_test_log_close_SOURCES = tests/unit/test_log_close.c $(LOG_TEST_SOURCES)
+tests_unit_test_log_close_LDADD = $(LOG_TEST_LIBS)
 tests_unit_test_log_model_SOURCES = tests/unit/test_log_model.c tests/unit/log_spy.h $(LOG_TEST_SOURCES)
 tests_unit_test_log_model_LDADD = $(LOG_TEST_LIBS)
 tests_unit_test_log_recovery_SOURCES = tests/unit/test_log_recovery.c $(LOG_TEST_SOURCES)
