@@ -263,7 +263,8 @@ def delete_of_records(c):
     if c.state("d", 0)["leader"] == leader[0]:
         check(earliest(c, "d", 0) == 300, "it begins at 300 still, not at %s", earliest(c, "d", 0))
     c.kcat("-P", "-t", "d", "-p", 1, "-X", "acks=all", data=b"new\n")
-    check(c.read_all("d", "%p %o\n")[-1] == "1 1000", "offsets go on")
+    lines = [line for line in c.read_all("d", "%p %o\n") if line.startswith("1 ")]
+    check(lines == ["1 1000"], "offsets go on: %s", lines)
     # a replica that was away takes the start over when it is back
     c.isr_is("d", 2, 3)
     leader = c.state("d", 0)["leader"]

@@ -309,7 +309,7 @@ class Cluster:
         return self.run(["kcat", "-b", self.bootstrap()] + list(args), data=data, timeout=timeout, check_status=check_status)
 
     def read_all(self, topic, fmt="%p %o %s\n", timeout=120.0):
-        """Everything in the topic, as lines; partitions in order, each ends at its current end."""
+        """Everything in the topic, as lines: each partition in order, to its current end; partitions as they come."""
         done = self.kcat("-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", fmt, "-X", "check.crcs=true", timeout=timeout)
         return done.stdout.decode(errors="surrogateescape").split("\n")[:-1]
 

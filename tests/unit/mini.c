@@ -346,6 +346,7 @@ void mini_begin(struct mini_world *mw, uint64_t seed, int brokers)
 
 void mini_end(struct mini_world *mw)
 {
+	mini_run_ms(mw, 20); /* messages that are under way come back and are freed */
 	sim_world_free(mw->w);
 }
 

@@ -122,7 +122,7 @@ static void test_writeback(void)
 	CU_ASSERT_EQUAL(tw_truncate(&t, a, 2), 0);
 	CU_ASSERT_EQUAL(wb.bytes, one);
 	CU_ASSERT_EQUAL(tw_close(&t, a, true), 0);
-	CU_ASSERT_EQUAL(tw_delete(&t, b), 0);
+	CU_ASSERT_EQUAL(tw_close(&t, b, false), 0);
 	CU_ASSERT_EQUAL(wb.bytes, 0);
 	CU_ASSERT_TRUE(list_empty(&wb.dirty));
 	writeback_fini(&wb);
