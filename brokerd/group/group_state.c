@@ -263,8 +263,8 @@ static void end_of_syncs(struct groups *g, struct group *gr, int64_t now_ms, str
 {
 	LIST_FOR_SAFE(it, next, &gr->roster->members) {
 		struct member *m = LIST_ENTRY(it, struct member, link);
-		if (!m->pending_sync)
-			continue;
+		if (!m->pending_sync || m->join_call)
+			continue; /* a static member that began anew meanwhile, and whose record is being written, joins the next generation */
 		group_tell(g, gr, GROUPS_MEMBER_OUT, m, "did not sync", 0);
 		group_member_remove(g, m);
 	}

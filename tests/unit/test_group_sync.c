@@ -412,8 +412,38 @@ static void test_list(void)
 	world_end(&w);
 }
 
+static void test_anew_at_sync_timeout(void)
+{
+	/* a static member that did not sync began anew, and its record is still being written when the time for syncs is over: its call waits on */
+	struct world w;
+	const char *ids[1];
+	world_begin(&w);
+	int32_t generation = 1 + stable_of(&w, "g", ids, 1, "range:x");
+	struct gcall *s = join(&w, 5, "g", "", "i", "range:x");
+	join(&w, 3, "g", ids[0], NULL, "range:x");
+	CU_ASSERT_FATAL(s->answered && s->resp.join.error_code == 0 && s->resp.join.generation_id == generation);
+	sync(&w, "g", generation, ids[0], NULL, "x=y");
+	CU_ASSERT_EQUAL(state_of(&w, "g"), 'S');
+	w.auto_write = false;
+	s = join(&w, 5, "g", "", "i", "range:x");
+	CU_ASSERT(!s->answered);
+	CU_ASSERT_EQUAL(world_open_writes(&w), 1);
+	for (int i = 0; i < 6; i++) {
+		CU_ASSERT_EQUAL(heartbeat(&w, "g", generation, ids[0], NULL), 0);
+		world_tick(&w, 5000);
+	}
+	CU_ASSERT_EQUAL(state_of(&w, "g"), 'P');
+	CU_ASSERT(!s->answered);
+	world_written(&w, 0);
+	CU_ASSERT(!s->answered);
+	join(&w, 3, "g", ids[0], NULL, "range:x");
+	CU_ASSERT(s->answered && s->resp.join.error_code == 0 && s->resp.join.generation_id == generation + 1);
+	world_end(&w);
+}
+
 UNIT_MAIN("group_sync",
 	{"sync_checks", test_sync_checks}, {"store_waits", test_store_waits}, {"store_fails", test_store_fails},
-	{"store_overtaken", test_store_overtaken}, {"sync_timeout", test_sync_timeout}, {"sessions", test_sessions}, {"leave", test_leave},
+	{"store_overtaken", test_store_overtaken}, {"sync_timeout", test_sync_timeout},
+	{"anew_at_sync_timeout", test_anew_at_sync_timeout}, {"sessions", test_sessions}, {"leave", test_leave},
 	{"empty_not_written", test_empty_not_written}, {"resign", test_resign}, {"loaded_sessions", test_loaded_sessions},
 	{"member_ids", test_member_ids}, {"events", test_events}, {"list", test_list}, {"list_steps", test_list_steps})
