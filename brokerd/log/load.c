@@ -631,9 +631,9 @@ static int load_content(struct loading *ld)
 	bool stale = before.count != c->epochs.count;
 	for (size_t i = 0; !stale && i < before.count; i++) /* field by field: there is padding between them */
 		stale = before.entries[i].epoch != c->epochs.entries[i].epoch || before.entries[i].start_offset != c->epochs.entries[i].start_offset;
-	if (!err && stale)
+	if (!err && (stale || ld->made)) /* Kafka has the file from the beginning */
 		err = epochs_write_now(o->env, ld->path, &c->epochs);
-	if (!err && (ld->changed || stale || !ld->clean))
+	if (!err && (ld->changed || stale || ld->made || !ld->clean))
 		err = fs_sync_dir(o->env, ld->path);
 	c->recovery_point = ld->clean || o->config.flush_messages == 1 ? c->end_offset : c->segs[c->seg_count - 1]->base_offset;
 	c->as_closed = ld->clean && !ld->changed && !stale;
@@ -662,7 +662,8 @@ int log_load_now(const struct log_open *o, const char *path, struct log_core *re
 		return err;
 	for (size_t i = 0; i < names.count; i++)
 		any |= segment_name_parse(names.names[i], ".log", &base) || segment_name_parse(names.names[i], ".log.swap", &base);
-	ld.clean |= !any; /* it is made now: there is nothing that a crash could have left half done */
+	ld.made = !any;
+	ld.clean |= ld.made; /* there is nothing that a crash could have left half done */
 	err = any || o->create ? look_for_old_formats(o->env, path, &names) : ERR_NOENT;
 	if (!err)
 		err = check_topic_id(o, path, &core.topic_id);

@@ -9,6 +9,7 @@ struct loading {
 	const char *path;
 	struct log_core *core;
 	bool clean;
+	bool made;                 /* there was no segment: the log begins here */
 	int64_t recovery_point;
 	bool prev_scanned;
 	bool changed;              /* segments or bytes were removed */

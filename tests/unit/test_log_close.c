@@ -41,6 +41,7 @@ static void test_close_untouched(void)
 		CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", !clean, clean, -1, -1, -1, &log), 0);
 		CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
 		CU_ASSERT_EQUAL(mode_of(&t, "00000000000000000000.snapshot"), 0);
+		CU_ASSERT_NOT_EQUAL(mode_of(&t, "leader-epoch-checkpoint"), 0); /* Kafka has it from the beginning */
 	}
 	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, -1, -1, -1, &log), 0);
 	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 3, .producer_id = 7, .base_sequence = 0), 2, &a), 0);
