@@ -633,10 +633,11 @@ static int load_content(struct loading *ld)
 		stale = before.entries[i].epoch != c->epochs.entries[i].epoch || before.entries[i].start_offset != c->epochs.entries[i].start_offset;
 	if (!err && (stale || ld->made)) /* Kafka has the file from the beginning */
 		err = epochs_write_now(o->env, ld->path, &c->epochs);
-	if (!err && (ld->changed || stale || ld->made || !ld->clean))
+	bool rebuilt = ld->rebuilt_from != SIZE_MAX;
+	if (!err && (ld->changed || stale || ld->made || rebuilt || !ld->clean))
 		err = fs_sync_dir(o->env, ld->path);
 	c->recovery_point = ld->clean || o->config.flush_messages == 1 ? c->end_offset : c->segs[c->seg_count - 1]->base_offset;
-	c->as_closed = ld->clean && !ld->changed && !stale;
+	c->as_closed = ld->clean && !ld->changed && !stale && !rebuilt;
 	if (!ld->clean && ld->recovery_point > c->recovery_point && ld->recovery_point <= c->end_offset)
 		c->recovery_point = ld->recovery_point;
 out:

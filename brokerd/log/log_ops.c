@@ -266,6 +266,7 @@ static void swap_core(struct log *log, struct log_op *op)
 	log_set_core(log, &op->core);
 	/* The truncated bytes are synced by the job; what was not synced below is not. */
 	log->c.recovery_point = op->kind == LOG_OP_TRUNCATE_FULLY ? log->c.end_offset : recovery_point;
+	log->c.as_closed = false;
 	log_active(log)->unsynced = true;
 	log->cut_generation++;
 	if (log->c.start_offset != start)

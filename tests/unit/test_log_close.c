@@ -1,6 +1,7 @@
 /* test_log_close.c: what a log leaves to be done for its disk: writeback while it runs, files when it is closed. */
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "brokerd/log/log_priv.h"
 #include "tests/unit/log_util.h"
@@ -65,6 +66,21 @@ static void test_close_untouched(void)
 	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2, .producer_id = 7, .base_sequence = 3), 6, &a), 0);
 	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
 	CU_ASSERT_NOT_EQUAL(mode_of(&t, "00000000000000000005.snapshot"), 0);
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, -1, -1, -1, &log), 0);
+	/* what a truncation leaves was not synced since it was written, as far as the log knows */
+	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2, .producer_id = 7, .base_sequence = 5), 6, &a), 0);
+	mark(&t, "00000000000000000005.snapshot");
+	CU_ASSERT_EQUAL(tw_truncate(&t, log, 5), 0);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	CU_ASSERT_TRUE(mode_of(&t, "00000000000000000005.snapshot") & 0200);
+	/* nor are indexes that the start made anew */
+	mark(&t, "00000000000000000005.snapshot");
+	char *index = tw_path(&t, "t-0/00000000000000000000.index");
+	CU_ASSERT_EQUAL(unlink(index), 0);
+	mem_free(index);
+	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, -1, -1, -1, &log), 0);
+	CU_ASSERT_EQUAL(tw_close(&t, log, true), 0);
+	CU_ASSERT_TRUE(mode_of(&t, "00000000000000000005.snapshot") & 0200);
 	CU_ASSERT_EQUAL_FATAL(tw_open(&t, "t", false, true, -1, -1, -1, &log), 0);
 	CU_ASSERT_EQUAL(log_latest_epoch(log), 6);
 	CU_ASSERT_EQUAL(tw_append(&t, log, TW_BATCH(.count = 2, .producer_id = 7, .base_sequence = 3), 6, &a), 0);
